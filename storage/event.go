@@ -1,0 +1,72 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Kind names a type of document, as it is written in event streams and queries.
+type Kind string
+
+const (
+	KindPackage      Kind = "package"
+	KindDeployment   Kind = "deployment"
+	KindUnit         Kind = "unit"
+	KindRuntimeState Kind = "runtime_state"
+)
+
+// EventType says what happened to a document.
+type EventType string
+
+const (
+	EventPut    EventType = "put"
+	EventDelete EventType = "delete"
+)
+
+// Event is one change of one document. All changes of one index are delivered
+// together. Document belongs to the store and must not be modified; it is nil
+// for EventDelete.
+type Event struct {
+	Index    uint64
+	Type     EventType
+	Kind     Kind
+	Key      string
+	Document []byte
+}
+
+// WatchOptions selects a stream of changes.
+type WatchOptions struct {
+	// Since is the index after which to begin; 0 means from now on.
+	Since uint64
+	// Kinds limits the stream; empty means all.
+	Kinds []Kind
+}
+
+// Watcher is a stream of changes in index order, each exactly once. It is for
+// one goroutine.
+type Watcher interface {
+	// Next blocks until there are changes, and returns all those of one or more
+	// whole indexes, with the index up to which the stream is now complete.
+	// Events may be empty when only the index advanced. It fails with
+	// *CompactedError when the watcher fell behind the kept history, with
+	// ErrClosed when the store closes, and with ctx's error.
+	Next(ctx context.Context) (events []Event, index uint64, err error)
+	// Close ends the stream and may be called more than once.
+	Close()
+}
+
+// ErrClosed is returned by a store and its watchers after Close.
+var ErrClosed = errors.New("store is closed")
+
+// CompactedError tells that the changes after Since are no longer all kept. Read
+// the present state, then watch from its index.
+type CompactedError struct {
+	Since uint64
+	// Oldest is the smallest Since that can be served.
+	Oldest uint64
+}
+
+func (e *CompactedError) Error() string {
+	return fmt.Sprintf("changes since index %d are not kept any more, oldest available is %d", e.Since, e.Oldest)
+}

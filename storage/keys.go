@@ -1,0 +1,81 @@
+package storage
+
+// The key space, all of it. Document keys are those of the field's etcd layout
+// (packages/NAME, deployments/KEY), so a shared etcd can be taken over; names
+// are validated by model to hold no '/' and no NUL. Index keys end in the two
+// terms they join, separated by NUL, and hold a single placeholder byte.
+//
+//	packages/NAME                         document
+//	deployments/KEY                       document
+//	units/DEPLOYMENT/CLUSTER/UNIT         JSON of model.UnitStatus
+//	runtime_states/KEY                    document
+//	index/tag/TAG\0PACKAGE
+//	index/dependant/DEPENDENCY\0PACKAGE
+//	index/package/PACKAGE\0DEPLOYMENT
+//	index/environment/CLUSTER\0DEPLOYMENT
+//	requests/INDEX(8 bytes, big endian)   request ids and results of one entry
+//	system/cluster_id                     text, minted by the first entry
+const (
+	PackagePrefix      = "packages/"
+	DeploymentPrefix   = "deployments/"
+	UnitPrefix         = "units/"
+	RuntimeStatePrefix = "runtime_states/"
+	RequestPrefix      = "requests/"
+
+	tagIndexPrefix         = "index/tag/"
+	dependantIndexPrefix   = "index/dependant/"
+	packageIndexPrefix     = "index/package/"
+	environmentIndexPrefix = "index/environment/"
+)
+
+// ClusterIDKey holds the cluster's id.
+var ClusterIDKey = []byte("system/cluster_id")
+
+// IndexValue is the value of every index key.
+var IndexValue = []byte{1}
+
+// PackageKey is the key of a package's document.
+func PackageKey(name string) []byte { return []byte(PackagePrefix + name) }
+
+// DeploymentKey is the key of a deployment's document.
+func DeploymentKey(key string) []byte { return []byte(DeploymentPrefix + key) }
+
+// RuntimeStateKey is the key of a runtime state's document.
+func RuntimeStateKey(key string) []byte { return []byte(RuntimeStatePrefix + key) }
+
+// UnitKey is the key of a unit's record.
+func UnitKey(deployment, cluster, unit string) []byte {
+	return []byte(UnitPrefix + deployment + "/" + cluster + "/" + unit)
+}
+
+// UnitsOf is the prefix of all unit records of a deployment.
+func UnitsOf(deployment string) []byte { return []byte(UnitPrefix + deployment + "/") }
+
+// An Index joins a term to the documents that carry it.
+type Index string
+
+const (
+	// ByTag leads from a tag to packages.
+	ByTag Index = tagIndexPrefix
+	// ByDependency leads from a package to the packages that depend on it.
+	ByDependency Index = dependantIndexPrefix
+	// ByPackage leads from a package to its deployments.
+	ByPackage Index = packageIndexPrefix
+	// ByEnvironment leads from a cluster to the deployments that target it.
+	ByEnvironment Index = environmentIndexPrefix
+)
+
+// Key is the index key that joins term to the document named name.
+func (x Index) Key(term, name string) []byte {
+	return []byte(string(x) + term + "\x00" + name)
+}
+
+// Scan calls fn with the name of every document under term that sorts at or
+// after from, in order.
+func (x Index) Scan(r Reader, term, from string, fn func(name string) (bool, error)) error {
+	prefix := []byte(string(x) + term + "\x00")
+	start := append(append([]byte(nil), prefix...), from...)
+	return r.Scan(start, PrefixEnd(prefix), func(key, _ []byte) (bool, error) {
+		return fn(string(key[len(prefix):]))
+	})
+}
