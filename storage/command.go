@@ -103,6 +103,11 @@ type UpdateRuntimeState struct {
 // later one is rejected with conflict.
 type MintClusterID struct{ ClusterID string }
 
+// Barrier changes nothing. A new leader commits one before it serves reads or
+// acts, so that its log holds an entry of its own term that the applier sees.
+type Barrier struct{}
+
+func (Barrier) command()            {}
 func (PutPackage) command()         {}
 func (DeletePackage) command()      {}
 func (PutDeployment) command()      {}
@@ -117,6 +122,7 @@ type Request struct {
 	// ID makes the command apply at most once: a second request with the same
 	// id answers what the first did, and one with the same id but another
 	// command is rejected with conflict. Empty: the store draws a random one.
+	// 1 to 128 bytes.
 	ID string
 	// LeaderTerm, when not 0, says in which term the proposer's leader run
 	// started; the command is rejected with conflict in any later term.
