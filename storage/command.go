@@ -134,6 +134,9 @@ type Proposal struct {
 	Request
 	// At is the proposer's clock, UTC.
 	At time.Time
+	// Fingerprint tells whether two proposals with one request id carry the
+	// same command. 0: computed when the proposal is encoded.
+	Fingerprint uint64
 }
 
 // Outcome says what an accepted command did.

@@ -62,6 +62,18 @@ func SplitDocument(doc []byte) (system, user []byte, err error) {
 	return doc[1 : seam-1], doc[seam+1 : len(doc)-1], nil
 }
 
+// ObservedMembers returns the members of a system line that follow the stamp,
+// without the separating comma; it aliases system.
+func ObservedMembers(system []byte) ([]byte, error) {
+	const last = `"updated_at":"`
+	_, rest, found := bytes.Cut(system, []byte(last))
+	end := bytes.IndexByte(rest, '"')
+	if !found || end < 0 {
+		return nil, fmt.Errorf("system line has no stamp: %.40q", system)
+	}
+	return bytes.TrimPrefix(rest[end+1:], []byte(",")), nil
+}
+
 // ReadStamp decodes the stamp of a stored document.
 func ReadStamp(doc []byte) (Stamp, error) {
 	system, _, err := SplitDocument(doc)

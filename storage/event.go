@@ -47,10 +47,10 @@ type WatchOptions struct {
 // one goroutine.
 type Watcher interface {
 	// Next blocks until there are changes, and returns all those of one or more
-	// whole indexes, with the index up to which the stream is now complete.
-	// Events may be empty when only the index advanced. It fails with
-	// *CompactedError when the watcher fell behind the kept history, with
-	// ErrClosed when the store closes, and with ctx's error.
+	// whole indexes. index is up to where the stream is now complete, also when
+	// ctx ended the wait (err is then ctx's error): resume from there. It fails
+	// with *CompactedError when the watcher fell behind the kept history, and
+	// with ErrClosed when the store closes.
 	Next(ctx context.Context) (events []Event, index uint64, err error)
 	// Close ends the stream and may be called more than once.
 	Close()

@@ -1,0 +1,80 @@
+package fsm
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/oprc/oprc-pm/storage"
+)
+
+// Digest is an order-independent hash over all replicated keys and values: the
+// sum, lane by lane modulo 2^64, of the first 128 bits of SHA-256 over each
+// pair. It is updated with every change instead of being computed anew, and two
+// replicas at the same index have the same digest (invariant I4).
+type Digest [2]uint64
+
+func (d *Digest) add(key, value []byte) {
+	lanes := pairHash(key, value)
+	d[0] += lanes[0]
+	d[1] += lanes[1]
+}
+
+func (d *Digest) remove(key, value []byte) {
+	lanes := pairHash(key, value)
+	d[0] -= lanes[0]
+	d[1] -= lanes[1]
+}
+
+// String is the digest in hexadecimal, 32 characters.
+func (d Digest) String() string { return fmt.Sprintf("%016x%016x", d[0], d[1]) }
+
+func pairHash(key, value []byte) [2]uint64 {
+	buf := make([]byte, 0, 512)
+	buf = binary.BigEndian.AppendUint32(buf, uint32(len(key)))
+	buf = append(append(buf, key...), value...)
+	sum := sha256.Sum256(buf)
+	return [2]uint64{binary.BigEndian.Uint64(sum[0:8]), binary.BigEndian.Uint64(sum[8:16])}
+}
+
+// ComputeDigest reads everything behind r. It is what the incremental digest
+// must equal.
+func ComputeDigest(r storage.Reader) (Digest, error) {
+	var d Digest
+	err := r.Scan(nil, nil, func(key, value []byte) (bool, error) {
+		d.add(key, value)
+		return true, nil
+	})
+	return d, err
+}
+
+// digestTx keeps a digest up to date with the writes that go through it.
+type digestTx struct {
+	storage.Tx
+	digest Digest
+}
+
+func (t *digestTx) Put(key, value []byte) error {
+	old, err := t.Get(key)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		if bytes.Equal(old, value) {
+			return nil
+		}
+		t.digest.remove(key, old)
+	}
+	t.digest.add(key, value)
+	return t.Tx.Put(key, value)
+}
+
+func (t *digestTx) Delete(key []byte) error {
+	old, err := t.Get(key)
+	if err != nil || old == nil {
+		return err
+	}
+	t.digest.remove(key, old)
+	return t.Tx.Delete(key)
+}
