@@ -1,0 +1,148 @@
+package archtest
+
+// This file is the table: everything a reader has to know, or to change, about
+// what may stand where. The checkers in the other files only read it.
+
+// A room is one package, or with a trailing "/..." a package and all below it.
+// Where several rooms match a package, the longest path wins.
+type room struct {
+	path string
+	// about says in a few words what lives here; it is the second column of
+	// the table in docs/architecture.md.
+	about string
+	// mayImport lists the packages of this module that production code of the
+	// room may import, in the notation of path; "*" means every package.
+	mayImport []string
+	// testsMayImport is added to mayImport and testSupport for _test.go files.
+	testsMayImport []string
+}
+
+// rooms is the column "may import". A package without a room is an error: a new
+// package needs a row here, and so a reason.
+var rooms = []room{
+	{path: "cmd/oprc-pm", about: "the composition root: commands, flags, wiring and the order of shutdown; no logic", mayImport: []string{"*"}},
+	{path: "model", about: "the vocabulary: types, defaults, validation, JSON and YAML; no I/O, clock or randomness"},
+	{path: "storage", about: "the contracts `Tx` and `Store`, commands as data, events, the key space, documents", mayImport: []string{"model"}},
+	{path: "storage/bolt", about: "the driver under the FSM: one bbolt file that knows its applied index", mayImport: []string{"storage", "model"}},
+	{path: "storage/memory", about: "the driver for tests and throw-away nodes", mayImport: []string{"storage", "model"}},
+	{path: "storage/storagetest", about: "the conformance suite that every driver passes", mayImport: []string{"storage", "model"}},
+	{path: "fsm", about: "the rules of the commands, their encoding, and the `raft.FSM` around them", mayImport: []string{"model", "storage", "storage/bolt"}},
+	{path: "cluster", about: "the Raft node: membership, forwarding, read index, leadership, bootstrap", mayImport: []string{"fsm", "storage", "model"}},
+	{path: "crm", about: "clients of the CRMs, health, planner, dispatcher", mayImport: []string{"model", "storage"}},
+	{path: "crm/sim", about: "the simulated CRM behind `crm-sim` and `dev`", mayImport: []string{"model"}},
+	{path: "httpapi", about: "routes, middleware, handlers, watch streams", mayImport: []string{"model", "storage"}},
+	{path: "bench", about: "the load harness and its reports; sees only what a client sees", mayImport: []string{"internal/client", "model"}},
+	{path: "internal/client", about: "the HTTP client of the API, shared by the command line and the load harness", mayImport: []string{"model"}},
+	{path: "internal/config", about: "the configuration file, its defaults and its environment names", mayImport: []string{"model"}},
+	{path: "internal/testcluster", about: "several real nodes in one process, for tests", mayImport: []string{"*"}},
+	{path: "internal/testproc", about: "the shipped binary as child processes, for tests", mayImport: []string{"internal/client", "model", "storage"}},
+	{path: "internal/archtest", about: "the tests of this table and of the documents"},
+	{path: "internal/citool", about: "the helper program of `.ci/run`"},
+}
+
+// testSupport may be imported by every _test.go file.
+var testSupport = []string{
+	"model", "storage", "storage/memory", "storage/storagetest", "fsm",
+	"internal/testcluster", "internal/testproc",
+}
+
+// leaves import nothing of this module and may be imported from every room.
+var leaves = []string{"internal/clock"}
+
+// A library is a module outside the standard library, and the rooms it may
+// enter. Every direct requirement of go.mod has a row, and a paragraph in
+// docs/decisions.md.
+type library struct {
+	module string
+	// rooms that may import it in production code, in the notation of
+	// room.path; "*" means all.
+	rooms []string
+	// inTests: every _test.go file may import it too.
+	inTests bool
+}
+
+var libraries = []library{
+	{module: "github.com/hashicorp/raft", rooms: []string{"fsm", "cluster", "cmd/oprc-pm", "internal/testcluster"}},
+	{module: "github.com/hashicorp/raft-boltdb/v2", rooms: []string{"cluster"}},
+	{module: "github.com/hashicorp/raft-wal", rooms: []string{"cluster"}},
+	{module: "github.com/hashicorp/memberlist", rooms: []string{"cluster"}},
+	{module: "github.com/hashicorp/go-hclog", rooms: []string{"cluster", "fsm"}},
+	{module: "go.etcd.io/bbolt", rooms: []string{"storage/bolt", "fsm", "cluster"}},
+	{module: "github.com/tidwall/btree", rooms: []string{"storage/memory"}},
+	{module: "github.com/valyala/fasthttp", rooms: []string{"httpapi", "crm", "crm/sim", "bench", "internal/client", "cmd/oprc-pm"}, inTests: true},
+	{module: "github.com/fasthttp/router", rooms: []string{"httpapi", "crm/sim"}},
+	{module: "github.com/VictoriaMetrics/metrics", rooms: []string{"*"}},
+	{module: "github.com/spf13/cobra", rooms: []string{"cmd/oprc-pm"}},
+	{module: "go.yaml.in/yaml/v3", rooms: []string{"model", "internal/config", "cmd/oprc-pm"}, inTests: true},
+	{module: "github.com/go-json-experiment/json", rooms: []string{"model", "storage", "fsm", "httpapi", "crm"}, inTests: true},
+	{module: "golang.org/x/sync", rooms: []string{"*"}, inTests: true},
+	{module: "github.com/google/go-cmp", inTests: true},
+	{module: "go.uber.org/goleak", rooms: []string{"internal/testcluster"}, inTests: true},
+	{module: "github.com/anishathalye/porcupine", rooms: []string{"internal/testcluster", "internal/testproc"}, inTests: true},
+}
+
+// A ban forbids a standard-library or third-party symbol.
+type ban struct {
+	// symbol is "import/path.Name", "import/path.Prefix*" or "import/path.*".
+	// The last also forbids the import itself.
+	symbol string
+	// in and notIn select rooms, in the notation of room.path. An empty in
+	// means everywhere.
+	in, notIn []string
+	// tests: the ban holds for _test.go files as well.
+	tests bool
+	why   string
+}
+
+const (
+	whyReplica = "replicas must compute the same from the same entry; the proposer puts times, ids and random numbers into the command"
+	whyModel   = "the model must give the same document on every node and do no I/O"
+)
+
+var pureRooms = []string{"fsm", "storage", "model"}
+
+var bans = []ban{
+	{symbol: "time.Now", in: pureRooms, why: whyReplica},
+	{symbol: "time.Since", in: pureRooms, why: whyReplica},
+	{symbol: "time.Until", in: pureRooms, why: whyReplica},
+	{symbol: "math/rand.*", in: pureRooms, why: whyReplica},
+	{symbol: "math/rand/v2.*", in: pureRooms, why: whyReplica},
+	{symbol: "crypto/rand.*", in: pureRooms, why: whyReplica},
+	{symbol: "os.*", in: []string{"model", "storage"}, why: whyModel},
+	{symbol: "net.*", in: pureRooms, why: whyModel},
+	{symbol: "net/http.*", in: pureRooms, why: whyModel},
+	{symbol: "os.Getenv", notIn: []string{"cmd/oprc-pm", "internal/config"}, why: "the environment is read in one place; pass the value in"},
+	{symbol: "os.LookupEnv", notIn: []string{"cmd/oprc-pm", "internal/config"}, why: "the environment is read in one place; pass the value in"},
+	{symbol: "os.Environ", notIn: []string{"cmd/oprc-pm", "internal/config", "internal/testproc"}, why: "the environment is read in one place; pass the value in"},
+	{symbol: "os.Exit", notIn: []string{"cmd/oprc-pm", "internal/citool"}, why: "only the composition root may end the process; return an error"},
+	{symbol: "log.*", why: "log with log/slog, through the logger that was passed in"},
+	{symbol: "time.Sleep", notIn: []string{"internal/clock"}, tests: true, why: "wait for the condition, or for a timer and the context; a sleep is either too long or too short"},
+	{symbol: "time.Tick", why: "its ticker cannot be stopped; use time.NewTicker"},
+	{symbol: "net/http.DefaultClient", tests: true, why: "it has no timeout and its connections outlive the caller"},
+	{symbol: "net/http.Get", tests: true, why: "the default client has no timeout and its connections outlive the caller"},
+	{symbol: "net/http.Post*", tests: true, why: "the default client has no timeout and its connections outlive the caller"},
+	{symbol: "net/http/pprof.*", notIn: []string{"cmd/oprc-pm", "httpapi"}, why: "importing it registers handlers on the default mux"},
+	{symbol: "github.com/VictoriaMetrics/metrics.NewCounter", tests: true, why: whyMetrics},
+	{symbol: "github.com/VictoriaMetrics/metrics.NewFloatCounter", tests: true, why: whyMetrics},
+	{symbol: "github.com/VictoriaMetrics/metrics.NewGauge", tests: true, why: whyMetrics},
+	{symbol: "github.com/VictoriaMetrics/metrics.NewHistogram", tests: true, why: whyMetrics},
+	{symbol: "github.com/VictoriaMetrics/metrics.NewSummary*", tests: true, why: whyMetrics},
+	{symbol: "github.com/VictoriaMetrics/metrics.GetOrCreate*", tests: true, why: whyMetrics},
+}
+
+const whyMetrics = "the global metric set is shared by all nodes of a process; use the *metrics.Set that was passed in"
+
+// An exemption allows one banned symbol in one file.
+type exemption struct{ file, symbol, reason string }
+
+var exemptions = []exemption{}
+
+// bannedNames are package names that say nothing about what is inside.
+var bannedNames = []string{"base", "common", "errors", "helper", "helpers", "misc", "shared", "types", "util", "utils"}
+
+// topLevel is every folder that may stand at the top of the tree.
+var topLevel = []string{"bench", "cluster", "cmd", "crm", "deploy", "docs", "fsm", "httpapi", "internal", "model", "storage"}
+
+// maxFileLines is where a file has certainly become more than one concept.
+// Generated files are exempt.
+const maxFileLines = 800
