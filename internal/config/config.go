@@ -1,0 +1,268 @@
+package config
+
+import (
+	"time"
+)
+
+// Config is everything that can be set about a node. Durations are Go durations
+// in text (30s); a bare number counts seconds, as in the specification's files.
+type Config struct {
+	Server        Server        `yaml:"server"`
+	Cluster       Cluster       `yaml:"cluster"`
+	Raft          Raft          `yaml:"raft"`
+	Storage       Storage       `yaml:"storage"`
+	CRM           CRM           `yaml:"crm"`
+	Packages      Packages      `yaml:"packages"`
+	Observability Observability `yaml:"observability"`
+}
+
+// Server is the HTTP API. A file may say host and port in place of http_addr.
+type Server struct {
+	// HTTPAddr is where the API listens, HOST:PORT.
+	HTTPAddr string `yaml:"http_addr"`
+	// Workers is accepted for the specification's sake and has no effect:
+	// connections are served by goroutines.
+	Workers int `yaml:"workers"`
+	// ShutdownTimeout bounds a clean stop, all steps together.
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
+	// MaxBodyBytes bounds a request's body.
+	MaxBodyBytes int `yaml:"max_body_bytes"`
+}
+
+// Cluster is how nodes find and name each other.
+type Cluster struct {
+	// NodeName is the name in lists and logs; empty means the host's name.
+	NodeName string `yaml:"node_name"`
+	// DataDir holds everything that this node must not forget.
+	DataDir string `yaml:"data_dir"`
+	// ClusterAddr is where Raft and node-to-node calls listen, HOST:PORT.
+	ClusterAddr string `yaml:"cluster_addr"`
+	// GossipAddr is where discovery listens (TCP and UDP), HOST:PORT.
+	GossipAddr string `yaml:"gossip_addr"`
+	// AdvertiseHost is the name or address by which peers reach this node; a
+	// name stays a name. Empty means found out from the addresses listened on.
+	AdvertiseHost string `yaml:"advertise_host"`
+	// Join are the nodes to ask for the others, HOST or HOST:PORT (gossip).
+	Join []string `yaml:"join"`
+	// BootstrapExpect is the number of nodes that must have met before they
+	// form a new cluster. It must be the same on all of them and has no effect
+	// once a cluster exists.
+	BootstrapExpect int `yaml:"bootstrap_expect"`
+}
+
+// Raft is the replicated log.
+type Raft struct {
+	// LogStore is where the log is kept: boltdb or wal.
+	LogStore LogStore `yaml:"log_store"`
+}
+
+// LogStore names an implementation of the Raft log on disk.
+type LogStore string
+
+const (
+	LogStoreBolt LogStore = "boltdb"
+	LogStoreWAL  LogStore = "wal"
+)
+
+// UnmarshalText accepts any case.
+func (s *LogStore) UnmarshalText(text []byte) error { *s = LogStore(lower(text)); return nil }
+
+// Storage says which driver holds the documents. A file may say storage_type in
+// place of type.
+type Storage struct {
+	Type   StorageType `yaml:"type"`
+	Etcd   Etcd        `yaml:"etcd"`
+	Memory Memory      `yaml:"memory"`
+}
+
+// StorageType names a storage driver.
+type StorageType string
+
+const (
+	// StorageRaft replicates among the nodes themselves.
+	StorageRaft StorageType = "raft"
+	// StorageEtcd keeps everything in a shared etcd.
+	StorageEtcd StorageType = "etcd"
+	// StorageMemory keeps everything in this process, and loses it with it.
+	StorageMemory StorageType = "memory"
+)
+
+// UnmarshalText accepts any case.
+func (s *StorageType) UnmarshalText(text []byte) error { *s = StorageType(lower(text)); return nil }
+
+// Memory has no settings yet; the specification's files may name the section.
+type Memory struct{}
+
+// Etcd is how to reach a shared etcd.
+type Etcd struct {
+	Endpoints []string      `yaml:"endpoints"`
+	KeyPrefix string        `yaml:"key_prefix"`
+	Username  string        `yaml:"username"`
+	Password  Secret        `yaml:"password"`
+	Timeout   time.Duration `yaml:"timeout"`
+	TLS       TLS           `yaml:"tls"`
+}
+
+// TLS is the client side of a TLS connection. A file may leave out _path in the
+// names of the three files.
+type TLS struct {
+	Enabled        bool   `yaml:"enabled"`
+	CACertPath     string `yaml:"ca_cert_path"`
+	ClientCertPath string `yaml:"client_cert_path"`
+	ClientKeyPath  string `yaml:"client_key_path"`
+	Insecure       bool   `yaml:"insecure"`
+}
+
+// CRM is the clusters that deployments run in, and how they are treated.
+type CRM struct {
+	// DefaultCluster is used where a request names no cluster.
+	DefaultCluster string `yaml:"default_cluster"`
+	// HealthCheckInterval is the time between two probes of one CRM.
+	HealthCheckInterval time.Duration `yaml:"health_check_interval"`
+	CircuitBreaker      Breaker       `yaml:"circuit_breaker"`
+	// Clusters by the name that deployments use.
+	Clusters map[string]CRMCluster `yaml:"clusters"`
+}
+
+// Breaker stops calling a CRM that keeps failing.
+type Breaker struct {
+	// FailureThreshold is the number of failures in a row that opens it.
+	FailureThreshold int `yaml:"failure_threshold"`
+	// Timeout is how long it stays open before one call may try again.
+	Timeout time.Duration `yaml:"timeout"`
+	// RetryTimeout bounds the growth of Timeout while tries keep failing.
+	RetryTimeout time.Duration `yaml:"retry_timeout"`
+}
+
+// CRMCluster is one cluster's CRM.
+type CRMCluster struct {
+	// ClusterName is what the CRM calls itself; empty means the key's name.
+	ClusterName string `yaml:"cluster_name"`
+	// BaseURL of the CRM's API. A file may say url.
+	BaseURL string `yaml:"base_url"`
+	// Timeout of one call.
+	Timeout time.Duration `yaml:"timeout"`
+	// RetryAttempts is how often one call is tried again before it has failed.
+	RetryAttempts  int            `yaml:"retry_attempts"`
+	Authentication Authentication `yaml:"authentication"`
+	TLS            TLS            `yaml:"tls"`
+}
+
+// Authentication is how this node proves to a CRM who it is.
+type Authentication struct {
+	AuthType        AuthType `yaml:"auth_type"`
+	Token           Secret   `yaml:"token"`
+	Username        string   `yaml:"username"`
+	Password        Secret   `yaml:"password"`
+	CertificatePath string   `yaml:"certificate_path"`
+}
+
+// AuthType names a way of authenticating.
+type AuthType string
+
+const (
+	AuthNone        AuthType = "none"
+	AuthBearer      AuthType = "bearer"
+	AuthBasic       AuthType = "basic"
+	AuthCertificate AuthType = "certificate"
+)
+
+// UnmarshalText accepts any case.
+func (a *AuthType) UnmarshalText(text []byte) error { *a = AuthType(lower(text)); return nil }
+
+// Packages is what may be done to packages.
+type Packages struct {
+	// DeleteCascade makes the deletion of a package take its deployments along
+	// even where the request does not ask for it.
+	DeleteCascade bool `yaml:"delete_cascade"`
+}
+
+// Observability is what a node tells about itself.
+type Observability struct {
+	// LogLevel is debug, info, warn or error.
+	LogLevel LogLevel `yaml:"log_level"`
+	// LogFormat is text or json.
+	LogFormat LogFormat `yaml:"log_format"`
+	// MetricsPort is accepted for the specification's sake and has no effect:
+	// metrics are served at /metrics of the API's address.
+	MetricsPort int `yaml:"metrics_port"`
+	// JaegerEndpoint is accepted for the specification's sake and has no effect.
+	JaegerEndpoint string `yaml:"jaeger_endpoint"`
+}
+
+// LogLevel is the least important level that is logged.
+type LogLevel string
+
+// UnmarshalText accepts any case, warning for warn, and trace for debug.
+func (l *LogLevel) UnmarshalText(text []byte) error {
+	switch level := lower(text); level {
+	case "warning":
+		*l = "warn"
+	case "trace":
+		*l = "debug"
+	default:
+		*l = LogLevel(level)
+	}
+	return nil
+}
+
+// LogFormat is the form of a log line.
+type LogFormat string
+
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// UnmarshalText accepts any case, and plain for text.
+func (f *LogFormat) UnmarshalText(text []byte) error {
+	if *f = LogFormat(lower(text)); *f == "plain" {
+		*f = LogText
+	}
+	return nil
+}
+
+// DefaultConfig returns the settings of a node about which nothing was said.
+func DefaultConfig() Config {
+	return Config{
+		Server: Server{
+			HTTPAddr:        "0.0.0.0:8080",
+			ShutdownTimeout: 15 * time.Second,
+			MaxBodyBytes:    50 << 20,
+		},
+		Cluster: Cluster{
+			DataDir:         "./data",
+			ClusterAddr:     "0.0.0.0:7000",
+			GossipAddr:      "0.0.0.0:7946",
+			BootstrapExpect: 1,
+		},
+		Raft: Raft{LogStore: LogStoreBolt},
+		Storage: Storage{
+			Type: StorageRaft,
+			Etcd: Etcd{
+				Endpoints: []string{"localhost:2379"},
+				KeyPrefix: "/oaas/pm",
+				Timeout:   30 * time.Second,
+			},
+		},
+		CRM: CRM{
+			HealthCheckInterval: 10 * time.Second,
+			CircuitBreaker: Breaker{
+				FailureThreshold: 5,
+				Timeout:          60 * time.Second,
+				RetryTimeout:     300 * time.Second,
+			},
+		},
+		Observability: Observability{LogLevel: "info", LogFormat: LogText},
+	}
+}
+
+// DefaultCRMCluster returns the settings of a cluster about which only its URL
+// was said.
+func DefaultCRMCluster() CRMCluster {
+	return CRMCluster{
+		Timeout:        10 * time.Second,
+		RetryAttempts:  3,
+		Authentication: Authentication{AuthType: AuthNone},
+	}
+}

@@ -1,0 +1,156 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxBootstrapExpect is the largest group for which a majority is still cheap.
+const maxBootstrapExpect = 9
+
+// Validate reports everything that is wrong, each with the key it is about.
+func (c *Config) Validate() error {
+	var v validator
+	v.server(c)
+	v.cluster(c)
+	v.storage(c)
+	v.crm(c)
+	v.observability(c)
+	return errors.Join(v.errs...)
+}
+
+type validator struct{ errs []error }
+
+func (v *validator) check(ok bool, key, format string, args ...any) {
+	if !ok {
+		v.errs = append(v.errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+}
+
+func (v *validator) wrap(key string, err error) {
+	if err != nil {
+		v.errs = append(v.errs, fmt.Errorf("%s: %w", key, err))
+	}
+}
+
+func (v *validator) positive(key string, d time.Duration) {
+	v.check(d > 0, key, "must be longer than 0, is %v", d)
+}
+
+func (v *validator) server(c *Config) {
+	v.wrap("server.http_addr", checkAddr(c.Server.HTTPAddr))
+	v.check(c.Server.Workers >= 0, "server.workers", "must not be negative, is %d", c.Server.Workers)
+	v.positive("server.shutdown_timeout", c.Server.ShutdownTimeout)
+	v.check(c.Server.MaxBodyBytes >= 1<<10, "server.max_body_bytes", "must be at least 1024, is %d", c.Server.MaxBodyBytes)
+}
+
+func (v *validator) cluster(c *Config) {
+	replicated := c.Storage.Type == StorageRaft
+	v.wrap("cluster.cluster_addr", checkAddr(c.Cluster.ClusterAddr))
+	v.wrap("cluster.gossip_addr", checkAddr(c.Cluster.GossipAddr))
+	v.check(!replicated || c.Cluster.DataDir != "", "cluster.data_dir", "must be given")
+	v.check(!strings.ContainsAny(c.Cluster.NodeName, " \t\r\n/"), "cluster.node_name", "%q must hold neither space nor /", c.Cluster.NodeName)
+	v.check(!strings.ContainsAny(c.Cluster.AdvertiseHost, " \t\r\n/"), "cluster.advertise_host", "%q is not a host", c.Cluster.AdvertiseHost)
+	expect := c.Cluster.BootstrapExpect
+	v.check(expect >= 1 && expect <= maxBootstrapExpect, "cluster.bootstrap_expect", "must be 1 to %d, is %d", maxBootstrapExpect, expect)
+	if c.Storage.Type == StorageMemory {
+		v.check(len(c.Cluster.Join) == 0, "cluster.join", "a node with storage.type memory is alone and cannot join others")
+		v.check(expect <= 1, "cluster.bootstrap_expect", "a node with storage.type memory is alone, is %d", expect)
+	}
+	for i, seed := range c.Cluster.Join {
+		v.check(seed != "" && !strings.ContainsAny(seed, " \t\r\n/"), fmt.Sprintf("cluster.join[%d]", i), "%q is not HOST or HOST:PORT", seed)
+	}
+	switch c.Raft.LogStore {
+	case LogStoreBolt, LogStoreWAL:
+	default:
+		v.check(false, "raft.log_store", "must be boltdb or wal, is %q", c.Raft.LogStore)
+	}
+}
+
+func (v *validator) storage(c *Config) {
+	switch c.Storage.Type {
+	case StorageRaft, StorageMemory:
+	case StorageEtcd:
+		v.check(len(c.Storage.Etcd.Endpoints) > 0, "storage.etcd.endpoints", "must name at least one")
+		v.positive("storage.etcd.timeout", c.Storage.Etcd.Timeout)
+		v.check((c.Storage.Etcd.Username == "") == (c.Storage.Etcd.Password == ""), "storage.etcd.password", "username and password belong together, one of them is missing")
+	default:
+		v.check(false, "storage.type", "must be raft, etcd or memory, is %q", c.Storage.Type)
+	}
+}
+
+func (v *validator) crm(c *Config) {
+	v.positive("crm.health_check_interval", c.CRM.HealthCheckInterval)
+	breaker := c.CRM.CircuitBreaker
+	v.check(breaker.FailureThreshold >= 1, "crm.circuit_breaker.failure_threshold", "must be at least 1, is %d", breaker.FailureThreshold)
+	v.positive("crm.circuit_breaker.timeout", breaker.Timeout)
+	v.check(breaker.RetryTimeout >= breaker.Timeout, "crm.circuit_breaker.retry_timeout", "must be at least timeout (%v), is %v", breaker.Timeout, breaker.RetryTimeout)
+	if name := c.CRM.DefaultCluster; name != "" {
+		_, ok := c.CRM.Clusters[name]
+		v.check(ok, "crm.default_cluster", "%q is not among crm.clusters", name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.CRM.Clusters)) {
+		v.crmCluster("crm.clusters."+name, name, c.CRM.Clusters[name])
+	}
+}
+
+func (v *validator) crmCluster(key, name string, cluster CRMCluster) {
+	v.wrap(key, checkClusterName(name))
+	v.wrap(key+".base_url", checkURL(cluster.BaseURL))
+	v.positive(key+".timeout", cluster.Timeout)
+	v.check(cluster.RetryAttempts >= 0 && cluster.RetryAttempts <= 100, key+".retry_attempts", "must be 0 to 100, is %d", cluster.RetryAttempts)
+	auth := cluster.Authentication
+	switch auth.AuthType {
+	case AuthNone:
+	case AuthBearer:
+		v.check(auth.Token != "", key+".authentication.token", "must be given for auth_type bearer")
+	case AuthBasic:
+		v.check(auth.Username != "" && auth.Password != "", key+".authentication", "username and password must be given for auth_type basic")
+	case AuthCertificate:
+		v.check(auth.CertificatePath != "" || cluster.TLS.ClientCertPath != "", key+".authentication.certificate_path", "must be given for auth_type certificate")
+	default:
+		v.check(false, key+".authentication.auth_type", "must be none, bearer, basic or certificate, is %q", auth.AuthType)
+	}
+	v.check((cluster.TLS.ClientCertPath == "") == (cluster.TLS.ClientKeyPath == ""), key+".tls", "client_cert_path and client_key_path belong together, one of them is missing")
+}
+
+// checkURL accepts http and https with a host and without user, query and
+// fragment. Its errors do not quote the URL, which may hold a password.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		return errors.New("must be given")
+	case err != nil:
+		return errors.New("is not a URL")
+	case u.User != nil:
+		return errors.New("must not hold a user or password, use authentication")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("must begin with http:// or https://")
+	case u.Hostname() == "":
+		return errors.New("names no host")
+	case u.RawQuery != "" || u.Fragment != "":
+		return errors.New("must hold neither ? nor #")
+	}
+	return nil
+}
+
+func (v *validator) observability(c *Config) {
+	switch c.Observability.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		v.check(false, "observability.log_level", "must be debug, info, warn or error, is %q", c.Observability.LogLevel)
+	}
+	switch c.Observability.LogFormat {
+	case LogText, LogJSON:
+	default:
+		v.check(false, "observability.log_format", "must be text or json, is %q", c.Observability.LogFormat)
+	}
+	port := c.Observability.MetricsPort
+	v.check(port >= 0 && port <= 65535, "observability.metrics_port", "must be 0 to 65535, is %d", port)
+}
