@@ -1,0 +1,104 @@
+package crm
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+)
+
+// Class says what a failed call means for its caller.
+type Class string
+
+const (
+	// ClassOK is the class of a call that succeeded, in metrics.
+	ClassOK Class = "ok"
+	// ClassRetryable: no answer, or one that says "later". The call may have
+	// had its effect; repeating it is safe.
+	ClassRetryable Class = "retryable"
+	// ClassTerminal: the CRM refused; the same call will be refused again.
+	ClassTerminal Class = "terminal"
+	// ClassFenced: the CRM has seen a newer leader than the caller.
+	ClassFenced Class = "fenced"
+	// ClassNotFound: the CRM does not know the unit.
+	ClassNotFound Class = "not_found"
+	// ClassCanceled: the caller gave up.
+	ClassCanceled Class = "canceled"
+)
+
+// CallError is a failed call to a CRM.
+type CallError struct {
+	Cluster string
+	Call    string
+	Class   Class
+	// Status is the HTTP status, 0 when there was no answer.
+	Status int
+	// Reason is short and the same for the same failure: no addresses, ports or
+	// times, so that it can be recorded without being rewritten at each try.
+	Reason string
+	// Err is the cause, for the log; may be nil.
+	Err error
+}
+
+func (e *CallError) Error() string {
+	text := fmt.Sprintf("%s call to cluster %s: %s", e.Call, e.Cluster, e.Reason)
+	if e.Err != nil {
+		return text + ": " + e.Err.Error()
+	}
+	return text
+}
+
+func (e *CallError) Unwrap() error { return e.Err }
+
+// ClassOf returns the class of a call's error: ClassOK for nil, ClassRetryable
+// for an error that is not a *CallError.
+func ClassOf(err error) Class {
+	var call *CallError
+	switch {
+	case err == nil:
+		return ClassOK
+	case errors.As(err, &call):
+		return call.Class
+	}
+	return ClassRetryable
+}
+
+// codeStaleTerm is the code with which a CRM refuses a deposed leader.
+const codeStaleTerm = "stale_term"
+
+// classify maps an answer that is not a success. code is the CRM's own, if any.
+func classify(status int, code string) Class {
+	switch {
+	case (status == http.StatusConflict || status == http.StatusPreconditionFailed) && code == codeStaleTerm:
+		return ClassFenced
+	case status == http.StatusNotFound || status == http.StatusGone:
+		return ClassNotFound
+	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
+		return ClassRetryable
+	}
+	return ClassTerminal
+}
+
+// transportReason words an error of the connection without what varies from try
+// to try. The order matters: a timeout while connecting is both.
+func transportReason(err error) string {
+	var dns *net.DNSError
+	var op *net.OpError
+	var timeout net.Error
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, errNoSlot):
+		return errNoSlot.Error()
+	case errors.As(err, &dns):
+		return "host name cannot be resolved"
+	case errors.As(err, &op) && op.Op == "dial":
+		return "cannot connect"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time"
+	case errors.As(err, &certificate):
+		return "certificate is not trusted"
+	}
+	return "connection was lost"
+}
