@@ -116,13 +116,16 @@ func (RecordUnitStatus) command()   {}
 func (UpdateRuntimeState) command() {}
 func (MintClusterID) command()      {}
 
+// MaxRequestID bounds Request.ID, in bytes.
+const MaxRequestID = 128
+
 // Request is a command on its way to a Store.
 type Request struct {
 	Command Command
 	// ID makes the command apply at most once: a second request with the same
 	// id answers what the first did, and one with the same id but another
 	// command is rejected with conflict. Empty: the store draws a random one.
-	// 1 to 128 bytes.
+	// At most MaxRequestID bytes.
 	ID string
 	// LeaderTerm, when not 0, says in which term the proposer's leader run
 	// started; the command is rejected with conflict in any later term.

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 
@@ -176,5 +175,5 @@ func listNamed(r Reader, prefix string, names nameSource, from string, match fun
 
 // decodeFields reads the wanted fields of a stored document and skips the rest.
 func decodeFields(doc []byte, fields any) error {
-	return json.UnmarshalRead(bytes.NewReader(doc), fields)
+	return json.Unmarshal(doc, fields)
 }
