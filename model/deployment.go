@@ -83,7 +83,7 @@ type NFRRequirements struct {
 // QoSRequirement is accepted on a function and stored; it never reaches a CRM.
 type QoSRequirement struct {
 	Throughput   uint32  `json:"throughput"`
-	Availability float64 `json:"availability"`
+	Availability float64 `json:"availability" bind:"required"`
 }
 
 // FunctionDeploymentSpec overrides how one function is run.

@@ -56,7 +56,7 @@ type StateSpecification struct {
 // KeySpecification names one key of an object's state.
 type KeySpecification struct {
 	Name    string `json:"name"`
-	KeyType string `json:"key_type"`
+	KeyType string `json:"key_type" bind:"required"`
 }
 
 // Function (OFunction) is code that a cluster can run.

@@ -1,0 +1,59 @@
+package model
+
+// SetDefaults fills in what input may leave out, in place: enums, the package
+// of embedded deployments, and empty lists and maps where the encoded document
+// always has one.
+func (p *Package) SetDefaults() {
+	setEmpty(&p.Metadata.Tags)
+	setEmpty(&p.Dependencies)
+	setEmpty(&p.Classes)
+	setEmpty(&p.Functions)
+	setEmpty(&p.Deployments)
+	for i := range p.Classes {
+		p.Classes[i].setDefaults()
+	}
+	for i := range p.Functions {
+		p.Functions[i].setDefaults()
+	}
+	for i := range p.Deployments {
+		if p.Deployments[i].PackageName == "" {
+			p.Deployments[i].PackageName = p.Name
+		}
+		p.Deployments[i].SetDefaults()
+	}
+}
+
+func (c *Class) setDefaults() {
+	setEmpty(&c.FunctionBindings)
+	for i := range c.FunctionBindings {
+		setEmpty(&c.FunctionBindings[i].Parameters)
+	}
+	if c.StateSpec != nil && c.StateSpec.ConsistencyModel == "" {
+		c.StateSpec.ConsistencyModel = ConsistencyNone
+	}
+}
+
+func (f *Function) setDefaults() {
+	if f.FunctionType == "" {
+		f.FunctionType = FunctionCustom
+	}
+	if f.Config == nil {
+		f.Config = map[string]string{}
+	}
+}
+
+// SetDefaults fills in what input may leave out, in place. What depends on the
+// package or on clusters (functions, collections, node ids) is left to whoever
+// plans the deployment: the document keeps the user's wish.
+func (d *Deployment) SetDefaults() { setEmpty(&d.Functions) }
+
+// SetDefaults fills in what input may leave out. A runtime state has no
+// defaults today.
+func (s *RuntimeState) SetDefaults() {}
+
+// setEmpty makes a nil list an empty one.
+func setEmpty[T any](list *[]T) {
+	if *list == nil {
+		*list = []T{}
+	}
+}
