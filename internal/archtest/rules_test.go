@@ -115,7 +115,12 @@ var bans = []ban{
 	{symbol: "os.LookupEnv", notIn: []string{"cmd/oprc-pm", "internal/config"}, why: "the environment is read in one place; pass the value in"},
 	{symbol: "os.Environ", notIn: []string{"cmd/oprc-pm", "internal/config", "internal/testproc"}, why: "the environment is read in one place; pass the value in"},
 	{symbol: "os.Exit", notIn: []string{"cmd/oprc-pm", "internal/citool"}, why: "only the composition root may end the process; return an error"},
-	{symbol: "log.*", why: "log with log/slog, through the logger that was passed in"},
+	// A *log.Logger for a library that wants one is fine, the global one is not.
+	{symbol: "log.Print*", tests: true, why: whyLog},
+	{symbol: "log.Fatal*", tests: true, why: whyLog},
+	{symbol: "log.Panic*", tests: true, why: whyLog},
+	{symbol: "log.Default", tests: true, why: whyLog},
+	{symbol: "log/slog.SetDefault", notIn: []string{"cmd/oprc-pm"}, tests: true, why: whyLog},
 	{symbol: "time.Sleep", notIn: []string{"internal/clock"}, tests: true, why: "wait for the condition, or for a timer and the context; a sleep is either too long or too short"},
 	{symbol: "time.Tick", why: "its ticker cannot be stopped; use time.NewTicker"},
 	{symbol: "net/http.DefaultClient", tests: true, why: "it has no timeout and its connections outlive the caller"},
@@ -129,6 +134,8 @@ var bans = []ban{
 	{symbol: "github.com/VictoriaMetrics/metrics.NewSummary*", tests: true, why: whyMetrics},
 	{symbol: "github.com/VictoriaMetrics/metrics.GetOrCreate*", tests: true, why: whyMetrics},
 }
+
+const whyLog = "log with log/slog, through the logger that was passed in: a process may hold several nodes"
 
 const whyMetrics = "the global metric set is shared by all nodes of a process; use the *metrics.Set that was passed in"
 
