@@ -43,11 +43,15 @@ func makeEnumBinder(allowed []string) bindFunc {
 }
 
 func bindBool(b *binding, n *node, v reflect.Value) {
-	if n.kind != nodeBool {
+	switch {
+	case n.kind != nodeBool:
 		b.report("must be true or false, got %s", n.describe())
-		return
+	case strings.EqualFold(n.text, "true"):
+		v.SetBool(true)
+	case !strings.EqualFold(n.text, "false"):
+		// A YAML tag can call anything a boolean.
+		b.report("must be true or false, got %s", echo(n.text))
 	}
-	v.SetBool(strings.EqualFold(n.text, "true"))
 }
 
 func bindUint(b *binding, n *node, v reflect.Value) {
@@ -69,6 +73,11 @@ func bindUint(b *binding, n *node, v reflect.Value) {
 	}
 }
 
+var yamlRadixes = []struct {
+	prefix string
+	base   int
+}{{"0x", 16}, {"0o", 8}, {"0b", 2}}
+
 // parseUint reads a whole number. YAML also has 0x, 0o and 0b; a leading zero
 // is refused, since readers of YAML disagree on whether it means octal.
 func parseUint(n *node) (uint64, error) {
@@ -76,9 +85,9 @@ func parseUint(n *node) (uint64, error) {
 	base := 10
 	if n.plain {
 		text = strings.TrimPrefix(text, "+")
-		for prefix, radix := range map[string]int{"0x": 16, "0o": 8, "0b": 2} {
-			if digits, ok := strings.CutPrefix(text, prefix); ok {
-				text, base = digits, radix
+		for _, radix := range yamlRadixes {
+			if digits, ok := strings.CutPrefix(text, radix.prefix); ok {
+				text, base = digits, radix.base
 				break
 			}
 		}
@@ -127,9 +136,13 @@ func bindTime(b *binding, n *node, v reflect.Value) {
 // parseTime reads an RFC 3339 time and refuses one that cannot be written back
 // in UTC.
 func parseTime(text string) (time.Time, error) {
-	var at time.Time
-	if err := at.UnmarshalText([]byte(text)); err != nil {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
 		return time.Time{}, err
+	}
+	// The standard library lets these two through.
+	if text[len("2006-01-02T15")] != ':' || strings.Contains(text, ",") {
+		return time.Time{}, errors.New("not RFC 3339")
 	}
 	at = at.UTC()
 	if year := at.Year(); year < 0 || year > 9999 {

@@ -26,9 +26,9 @@ const (
 // *Error that carries all problems.
 func DecodePackage(data []byte, f Format) (Package, []string, error) {
 	var p Package
-	unknown, err := decodeDocument(data, f, &p, func() []Problem {
+	unknown, err := decodeDocument(data, f, &p, func() problems {
 		p.SetDefaults()
-		return p.Validate()
+		return p.check()
 	})
 	if err != nil {
 		return Package{}, unknown, err
@@ -39,9 +39,9 @@ func DecodePackage(data []byte, f Format) (Package, []string, error) {
 // DecodeDeployment is DecodePackage for one deployment.
 func DecodeDeployment(data []byte, f Format) (Deployment, []string, error) {
 	var d Deployment
-	unknown, err := decodeDocument(data, f, &d, func() []Problem {
+	unknown, err := decodeDocument(data, f, &d, func() problems {
 		d.SetDefaults()
-		return d.Validate()
+		return d.check()
 	})
 	if err != nil {
 		return Deployment{}, unknown, err
@@ -52,9 +52,9 @@ func DecodeDeployment(data []byte, f Format) (Deployment, []string, error) {
 // DecodeRuntimeState is DecodePackage for one runtime state.
 func DecodeRuntimeState(data []byte, f Format) (RuntimeState, []string, error) {
 	var s RuntimeState
-	unknown, err := decodeDocument(data, f, &s, func() []Problem {
+	unknown, err := decodeDocument(data, f, &s, func() problems {
 		s.SetDefaults()
-		return s.Validate()
+		return s.check()
 	})
 	if err != nil {
 		return RuntimeState{}, unknown, err
@@ -64,7 +64,7 @@ func DecodeRuntimeState(data []byte, f Format) (RuntimeState, []string, error) {
 
 // decodeDocument binds the only document of data into target and then runs
 // check, whose problems come after those of the binding.
-func decodeDocument(data []byte, f Format, target any, check func() []Problem) ([]string, error) {
+func decodeDocument(data []byte, f Format, target any, check func() problems) ([]string, error) {
 	root, err := readOne(data, f)
 	if err != nil {
 		return nil, Invalid([]Problem{problemOf(err)})
@@ -74,13 +74,17 @@ func decodeDocument(data []byte, f Format, target any, check func() []Problem) (
 	return b.unknown, Invalid(b.result())
 }
 
-// bindDocument binds a whole document and checks what came out. A rule is not
-// repeated for a value that could not be bound.
-func (b *binding) bindDocument(root *node, target any, check func() []Problem) {
+// bindDocument binds a whole document and checks what came out. Nothing is said
+// twice: rules are not applied to values that could not be bound.
+func (b *binding) bindDocument(root *node, target any, check func() problems) {
 	v := reflect.ValueOf(target).Elem()
 	binderOf(v.Type())(b, root, v)
-	bound := b.list
-	for _, p := range check() {
+	if b.omitted > 0 {
+		return
+	}
+	bound, found := b.list, check()
+	b.omitted += found.omitted
+	for _, p := range found.list {
 		covered := false
 		for _, earlier := range bound {
 			covered = covered || within(p.Path, earlier.Path)
@@ -99,7 +103,7 @@ type reader interface {
 func newReader(data []byte, f Format) (reader, error) {
 	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
 	if !utf8.Valid(data) {
-		return nil, Errorf(CodeInvalid, "is not valid UTF-8 at byte offset %d", invalidUTF8(data))
+		return nil, Errorf(CodeInvalid, "not valid UTF-8 at byte offset %d", invalidUTF8(data))
 	}
 	if f == YAML {
 		return newYAMLReader(data), nil

@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"reflect"
+	"slices"
+	"strconv"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -14,6 +18,10 @@ type jsonReader struct {
 	data    []byte
 	decoder *jsontext.Decoder
 	budget  budget
+	// items and names of the lists and objects that are being read, innermost
+	// last. Each is copied out once its length is known.
+	items []node
+	names []string
 }
 
 func newJSONReader(data []byte) *jsonReader {
@@ -43,13 +51,13 @@ func (r *jsonReader) next() (*node, int, error) {
 	return &n, line, nil
 }
 
-// value reads one value. depth is the number of lists and objects around it.
+// value reads one value; depth is the number of lists and objects around it.
 func (r *jsonReader) value(depth int) (node, error) {
 	token, err := r.decoder.ReadToken()
 	if err != nil {
 		return node{}, err
 	}
-	if err := r.budget.spend(depth, 0); err != nil {
+	if err := r.budget.spend(0); err != nil {
 		return node{}, err
 	}
 	switch token.Kind() {
@@ -71,35 +79,88 @@ func (r *jsonReader) value(depth int) (node, error) {
 }
 
 func (r *jsonReader) list(depth int) (node, error) {
-	n := node{kind: nodeList}
+	if err := nest(depth); err != nil {
+		return node{}, err
+	}
+	base := len(r.items)
 	for r.decoder.PeekKind() != jsontext.KindEndArray {
 		item, err := r.value(depth)
 		if err != nil {
 			return node{}, err
 		}
-		n.items = append(n.items, item)
+		r.items = append(r.items, item)
 	}
+	n := node{kind: nodeList, items: slices.Clone(r.items[base:])}
+	r.items = r.items[:base]
 	_, err := r.decoder.ReadToken()
 	return n, err
 }
 
 func (r *jsonReader) object(depth int) (node, error) {
-	n := node{kind: nodeObject}
+	if err := nest(depth); err != nil {
+		return node{}, err
+	}
+	base, nameBase := len(r.items), len(r.names)
 	for r.decoder.PeekKind() != jsontext.KindEndObject {
-		token, err := r.decoder.ReadToken()
+		name, err := r.name()
 		if err != nil {
 			return node{}, err
 		}
-		name := token.String()
 		item, err := r.value(depth)
 		if err != nil {
 			return node{}, err
 		}
-		n.names = append(n.names, name)
-		n.items = append(n.items, item)
+		r.names = append(r.names, name)
+		r.items = append(r.items, item)
 	}
+	n := node{kind: nodeObject, items: slices.Clone(r.items[base:]), names: slices.Clone(r.names[nameBase:])}
+	r.items, r.names = r.items[:base], r.names[:nameBase]
 	_, err := r.decoder.ReadToken()
 	return n, err
+}
+
+// name reads the name of a member. Those that the model knows cost no memory.
+func (r *jsonReader) name() (string, error) {
+	quoted, err := r.decoder.ReadValue()
+	if err != nil {
+		return "", err
+	}
+	if name, known := knownNames()[string(quoted)]; known {
+		return name, nil
+	}
+	name, err := jsontext.AppendUnquote(nil, quoted)
+	return string(name), err
+}
+
+// knownNames leads from the quoted name of every field of every document to the
+// name.
+var knownNames = sync.OnceValue(func() map[string]string {
+	names := make(map[string]string)
+	for _, t := range documentTypes {
+		collectNames(t, names)
+	}
+	return names
+})
+
+var documentTypes = []reflect.Type{
+	reflect.TypeFor[Package](), reflect.TypeFor[Deployment](), reflect.TypeFor[RuntimeState](),
+}
+
+func collectNames(t reflect.Type, names map[string]string) {
+	if t == timeType {
+		return
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		collectNames(t.Elem(), names)
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if name := memberOf(t.Field(i)); name != "" {
+				names[strconv.Quote(name)] = name
+			}
+			collectNames(t.Field(i).Type, names)
+		}
+	}
 }
 
 // explain turns an error of the tokenizer into one that says where.
@@ -109,12 +170,12 @@ func (r *jsonReader) explain(err error) error {
 	case errors.As(err, &syntactic):
 		line, column := r.position(int(syntactic.ByteOffset))
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return Errorf(CodeInvalid, "is malformed JSON: ends too early, at line %d, column %d", line, column)
+			return Errorf(CodeInvalid, "malformed JSON: ends too early, at line %d, column %d", line, column)
 		}
-		return Errorf(CodeInvalid, "is malformed JSON at line %d, column %d: %v", line, column, syntactic.Err)
+		return Errorf(CodeInvalid, "malformed JSON at line %d, column %d: %v", line, column, syntactic.Err)
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		line, column := r.position(len(r.data))
-		return Errorf(CodeInvalid, "is malformed JSON: ends too early, at line %d, column %d", line, column)
+		return Errorf(CodeInvalid, "malformed JSON: ends too early, at line %d, column %d", line, column)
 	default:
 		return err
 	}

@@ -29,7 +29,7 @@ func (r *yamlReader) next() (*node, int, error) {
 	if err := r.decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return nil, 0, io.EOF
 	} else if err != nil {
-		return nil, 0, Errorf(CodeInvalid, "is malformed YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, 0, Errorf(CodeInvalid, "malformed YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 	}
 	if document.Kind != yaml.DocumentNode || len(document.Content) == 0 {
 		return &node{kind: nodeNull, plain: true}, document.Line, nil
@@ -42,30 +42,36 @@ func (r *yamlReader) next() (*node, int, error) {
 	return &n, root.Line, nil
 }
 
-// convert turns a parsed value into a node and follows aliases. depth is the
-// number of lists, objects and aliases around it, so an alias that contains
-// itself ends at the depth limit.
+// convert turns a parsed value into a node and follows aliases. depth counts
+// the lists, objects and aliases around it, so an alias that contains itself
+// ends at the depth limit.
 func (r *yamlReader) convert(y *yaml.Node, depth int) (node, error) {
-	if err := r.budget.spend(depth, len(y.Value)); err != nil {
+	if err := r.budget.spend(len(y.Value)); err != nil {
+		return node{}, atLine(y, err)
+	}
+	if y.Kind != yaml.ScalarNode {
+		depth++
+	}
+	if err := nest(depth); err != nil {
 		return node{}, atLine(y, err)
 	}
 	switch y.Kind {
 	case yaml.AliasNode:
-		return r.convert(y.Alias, depth+1)
+		return r.convert(y.Alias, depth)
 	case yaml.SequenceNode:
-		return r.list(y, depth+1)
+		return r.list(y, depth)
 	case yaml.MappingNode:
-		return r.object(y, depth+1)
+		return r.object(y, depth)
 	case yaml.ScalarNode:
 		return scalar(y)
 	default:
-		return node{}, Errorf(CodeInvalid, "is malformed YAML: line %d: unexpected content", y.Line)
+		return node{}, Errorf(CodeInvalid, "malformed YAML: line %d: unexpected content", y.Line)
 	}
 }
 
 func scalar(y *yaml.Node) (node, error) {
 	if !utf8.ValidString(y.Value) {
-		return node{}, Errorf(CodeInvalid, "is malformed YAML: line %d: text is not valid UTF-8", y.Line)
+		return node{}, Errorf(CodeInvalid, "malformed YAML: line %d: text is not valid UTF-8", y.Line)
 	}
 	n := node{text: y.Value, plain: y.Style&^yaml.FlowStyle == 0}
 	switch y.ShortTag() {
@@ -128,7 +134,7 @@ func memberName(y *yaml.Node) (string, error) {
 		y = y.Alias
 	}
 	if y.Kind != yaml.ScalarNode || !utf8.ValidString(y.Value) {
-		return "", Errorf(CodeInvalid, "is malformed YAML: line %d: the name of a field must be text", y.Line)
+		return "", Errorf(CodeInvalid, "malformed YAML: line %d: the name of a field must be text", y.Line)
 	}
 	return y.Value, nil
 }
@@ -141,7 +147,7 @@ func mergeSources(y *yaml.Node, n node) ([]node, error) {
 	}
 	for _, source := range sources {
 		if source.kind != nodeObject {
-			return nil, Errorf(CodeInvalid, "is malformed YAML: line %d: << must be given an object or a list of objects", y.Line)
+			return nil, Errorf(CodeInvalid, "malformed YAML: line %d: << must be given an object or a list of objects", y.Line)
 		}
 	}
 	return sources, nil

@@ -16,9 +16,7 @@ func (p *Package) SetDefaults() {
 		p.Functions[i].setDefaults()
 	}
 	for i := range p.Deployments {
-		if p.Deployments[i].PackageName == "" {
-			p.Deployments[i].PackageName = p.Name
-		}
+		p.Deployments[i].setPackage(p.Name)
 		p.Deployments[i].SetDefaults()
 	}
 }
@@ -50,6 +48,13 @@ func (d *Deployment) SetDefaults() { setEmpty(&d.Functions) }
 // SetDefaults fills in what input may leave out. A runtime state has no
 // defaults today.
 func (s *RuntimeState) SetDefaults() {}
+
+// setPackage names the package of a deployment that names none.
+func (d *Deployment) setPackage(name string) {
+	if d.PackageName == "" {
+		d.PackageName = name
+	}
+}
 
 // setEmpty makes a nil list an empty one.
 func setEmpty[T any](list *[]T) {

@@ -108,9 +108,9 @@ func decodeManifest(root *node) (Manifest, []Problem) {
 func packageManifest(root *node) (Manifest, []Problem) {
 	var p Package
 	var b binding
-	b.bindDocument(root, &p, func() []Problem {
+	b.bindDocument(root, &p, func() problems {
 		p.SetDefaults()
-		return p.Validate()
+		return p.check()
 	})
 	m := Manifest{Package: &p, Deployments: p.Deployments, Unknown: b.unknown}
 	p.Deployments = []Deployment{}
@@ -120,21 +120,14 @@ func packageManifest(root *node) (Manifest, []Problem) {
 func deploymentSetManifest(root *node) (Manifest, []Problem) {
 	var set deploymentSet
 	var b binding
-	b.bindDocument(root, &set, func() []Problem {
+	b.bindDocument(root, &set, func() problems {
 		var c checker
-		c.enter("deployments")
 		for i := range set.Deployments {
-			d := &set.Deployments[i]
-			if d.PackageName == "" {
-				d.PackageName = set.Name
-			}
-			d.SetDefaults()
-			c.enterIndex(i)
-			c.deployment(d)
-			c.leave()
+			set.Deployments[i].setPackage(set.Name)
+			set.Deployments[i].SetDefaults()
 		}
-		c.leave()
-		return c.result()
+		c.deployments(set.Deployments, set.Name, nil)
+		return c.problems
 	})
 	return Manifest{Deployments: set.Deployments, Unknown: b.unknown}, b.result()
 }
@@ -142,9 +135,9 @@ func deploymentSetManifest(root *node) (Manifest, []Problem) {
 func deploymentManifest(root *node) (Manifest, []Problem) {
 	var d Deployment
 	var b binding
-	b.bindDocument(root, &d, func() []Problem {
+	b.bindDocument(root, &d, func() problems {
 		d.SetDefaults()
-		return d.Validate()
+		return d.check()
 	})
 	return Manifest{Deployments: []Deployment{d}, Unknown: b.unknown}, b.result()
 }

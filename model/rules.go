@@ -155,23 +155,34 @@ func (c *checker) size(member string, length, limit int) bool {
 	return true
 }
 
-// each checks every element of a list of texts, and that none is given twice.
+// each checks every element of a list of texts.
 func (c *checker) each(member string, values []string, limit int, problem func(string) string) {
 	if len(values) == 0 || !c.size(member, len(values), limit) {
 		return
 	}
 	c.enter(member)
 	defer c.leave()
-	seen := newSeen(len(values))
 	for i, value := range values {
-		c.enterIndex(i)
 		if message := problem(value); message != "" {
+			c.enterIndex(i)
 			c.report("%s", message)
-		} else if !seen.add(value) {
-			c.report("names %s a second time", echo(value))
+			c.leave()
 		}
-		c.leave()
 	}
+}
+
+// eachOnce is each for a list in which no text may stand twice.
+func (c *checker) eachOnce(member string, values []string, limit int, problem func(string) string) {
+	met := newSeen(min(len(values), limit))
+	c.each(member, values, limit, func(value string) string {
+		if message := problem(value); message != "" {
+			return message
+		}
+		if !met.add(value) {
+			return "names " + echo(value) + " a second time"
+		}
+		return ""
+	})
 }
 
 // textMap checks a map of texts whose keys are non-empty lines.

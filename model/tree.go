@@ -65,18 +65,23 @@ type budget struct {
 
 func newBudget() budget { return budget{values: maxValues, bytes: maxExpandedBytes} }
 
-// spend accounts for one value at a depth and fails when the document has too
-// many or is nested too deep.
-func (b *budget) spend(depth, size int) error {
+// spend accounts for one value and the length of its text.
+func (b *budget) spend(length int) error {
 	b.values--
-	b.bytes -= size
+	b.bytes -= length
 	switch {
-	case depth > maxDepth:
-		return Errorf(CodeInvalid, "is nested deeper than %d levels", maxDepth)
 	case b.values < 0:
-		return Errorf(CodeInvalid, "has more than %d values", maxValues)
+		return Errorf(CodeInvalid, "more than %d values", maxValues)
 	case b.bytes < 0:
-		return Errorf(CodeInvalid, "has more than %d bytes of text", maxExpandedBytes)
+		return Errorf(CodeInvalid, "more than %d bytes of text", maxExpandedBytes)
+	}
+	return nil
+}
+
+// nest checks the depth of a list or object: itself and those around it.
+func nest(depth int) error {
+	if depth > maxDepth {
+		return Errorf(CodeInvalid, "nested deeper than %d levels", maxDepth)
 	}
 	return nil
 }

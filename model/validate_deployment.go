@@ -1,21 +1,48 @@
 package model
 
-import "strconv"
-
 // Validate returns every rule that the deployment breaks by itself. That its
 // package and class exist is decided when the change is committed. Call
 // SetDefaults first.
 func (d *Deployment) Validate() []Problem {
+	found := d.check()
+	return found.result()
+}
+
+func (d *Deployment) check() problems {
 	var c checker
 	c.deployment(d)
-	return c.result()
+	return c.problems
+}
+
+// deployments checks the deployments that came in one document. packageName is
+// the document's name and classes are the keys of its classes, nil when they are
+// not known.
+func (c *checker) deployments(deployments []Deployment, packageName string, classes seen) {
+	if !c.size("deployments", len(deployments), MaxDeployments) {
+		return
+	}
+	keys := newSeen(len(deployments))
+	c.enter("deployments")
+	defer c.leave()
+	for i := range deployments {
+		d := &deployments[i]
+		c.enterIndex(i)
+		c.deployment(d)
+		if d.Key != "" && !keys.add(d.Key) {
+			c.reportAt("key", "%s is used a second time", echo(d.Key))
+		}
+		if _, have := classes[d.ClassKey]; classes != nil && !have && d.PackageName == packageName && nameProblem(d.ClassKey) == "" {
+			c.reportAt("class_key", "names no class of this package: %s", echo(d.ClassKey))
+		}
+		c.leave()
+	}
 }
 
 func (c *checker) deployment(d *Deployment) {
 	c.name("key", d.Key)
 	c.name("package_name", d.PackageName)
 	c.name("class_key", d.ClassKey)
-	c.each("target_envs", d.TargetEnvs, MaxTargetEnvironments, environmentProblem)
+	c.eachOnce("target_envs", d.TargetEnvs, MaxTargetEnvironments, environmentProblem)
 	c.each("available_envs", d.AvailableEnvs, MaxTargetEnvironments, environmentProblem)
 	c.requirements(&d.NFRRequirements)
 	c.templates(d.EnvTemplates)
@@ -116,35 +143,4 @@ func (c *checker) telemetry(t *TelemetryConfig) {
 	c.fraction("sampling_rate", t.SamplingRate)
 	c.optionalLine("service_name", t.ServiceName)
 	c.textMap("resource_attributes", t.ResourceAttributes)
-}
-
-// maxQualifiedLength bounds "<package>.<class>".
-const maxQualifiedLength = 2*MaxNameLength + 1
-
-// Validate returns every rule that the runtime state breaks.
-func (s *RuntimeState) Validate() []Problem {
-	var c checker
-	c.name("key", s.Key)
-	c.reference("class_key", s.ClassKey)
-	c.reference("deployment_id", s.DeploymentID)
-	c.line("status", s.Status)
-	c.line("health", s.Health)
-	c.enter("metrics")
-	c.amount("cpu_usage", s.Metrics.CPUUsage)
-	c.amount("memory_usage", s.Metrics.MemoryUsage)
-	c.amount("average_latency", s.Metrics.AverageLatency)
-	c.leave()
-	return c.result()
-}
-
-// reference checks a required name that somebody else chose.
-func (c *checker) reference(member, value string) {
-	switch {
-	case value == "":
-		c.reportAt(member, "is required")
-	case len(value) > maxQualifiedLength:
-		c.reportAt(member, "must be at most %s characters, got %d", strconv.Itoa(maxQualifiedLength), len(value))
-	default:
-		c.line(member, value)
-	}
 }

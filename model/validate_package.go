@@ -4,6 +4,11 @@ package model
 // other documents to decide (dependencies exist, no cycle) is decided when the
 // change is committed. Call SetDefaults first.
 func (p *Package) Validate() []Problem {
+	found := p.check()
+	return found.result()
+}
+
+func (p *Package) check() problems {
 	var c checker
 	c.name("name", p.Name)
 	c.optionalLine("version", p.Version)
@@ -11,8 +16,8 @@ func (p *Package) Validate() []Problem {
 	c.dependencies(p)
 	functions := c.functions(p.Functions)
 	classes := c.classes(p.Classes, functions)
-	c.embedded(p, classes)
-	return c.result()
+	c.deployments(p.Deployments, p.Name, classes)
+	return c.problems
 }
 
 func (c *checker) metadata(m *PackageMetadata) {
@@ -33,7 +38,7 @@ func tagProblem(tag string) string {
 }
 
 func (c *checker) dependencies(p *Package) {
-	c.each("dependencies", p.Dependencies, MaxEntries, func(name string) string {
+	c.eachOnce("dependencies", p.Dependencies, MaxEntries, func(name string) string {
 		switch {
 		case name == "":
 			return "must not be empty"
@@ -178,7 +183,7 @@ func (c *checker) bindings(bindings []FunctionBinding, functions seen) {
 		c.uniqueName("name", binding.Name, names)
 		c.boundFunction(binding.FunctionKey, functions)
 		c.oneOf("access_modifier", string(binding.AccessModifier), binding.AccessModifier.allowed())
-		c.parameters(binding.Parameters)
+		c.each("parameters", binding.Parameters, MaxEntries, parameterProblem)
 		c.leave()
 	}
 }
@@ -193,39 +198,4 @@ func (c *checker) boundFunction(key string, functions seen) {
 	}
 }
 
-func (c *checker) parameters(parameters []string) {
-	if !c.size("parameters", len(parameters), MaxEntries) {
-		return
-	}
-	for i, parameter := range parameters {
-		if message := lineProblem(parameter, MaxLineLength); message != "" {
-			c.enter("parameters")
-			c.enterIndex(i)
-			c.report("%s", message)
-			c.leave()
-			c.leave()
-		}
-	}
-}
-
-// embedded checks the deployments that came with a package.
-func (c *checker) embedded(p *Package, classes seen) {
-	if !c.size("deployments", len(p.Deployments), MaxDeployments) {
-		return
-	}
-	keys := newSeen(len(p.Deployments))
-	c.enter("deployments")
-	defer c.leave()
-	for i := range p.Deployments {
-		d := &p.Deployments[i]
-		c.enterIndex(i)
-		c.deployment(d)
-		if d.Key != "" && !keys.add(d.Key) {
-			c.reportAt("key", "%s is used a second time", echo(d.Key))
-		}
-		if _, have := classes[d.ClassKey]; classes != nil && !have && d.PackageName == p.Name && d.ClassKey != "" {
-			c.reportAt("class_key", "names no class of this package: %s", echo(d.ClassKey))
-		}
-		c.leave()
-	}
-}
+func parameterProblem(parameter string) string { return lineProblem(parameter, MaxLineLength) }
