@@ -87,6 +87,9 @@ type DispatcherConfig struct {
 	// RefusedRetryInterval is the time before a call is repeated that the CRM
 	// refused for good.
 	RefusedRetryInterval time.Duration
+	// UncertainPeriod is how long a CRM may go on with a deploy call on which
+	// we gave up. A deletion within it is repeated when it is over.
+	UncertainPeriod time.Duration
 	// CoalesceDelay is how long the first outcome of a deployment waits for
 	// others, so that one command records them all.
 	CoalesceDelay time.Duration
@@ -115,6 +118,7 @@ func DefaultConfig() Config {
 			BackoffMin:           200 * time.Millisecond,
 			BackoffMax:           30 * time.Second,
 			RefusedRetryInterval: 5 * time.Minute,
+			UncertainPeriod:      10 * time.Second,
 			CoalesceDelay:        5 * time.Millisecond,
 			StoreTimeout:         10 * time.Second,
 		},
@@ -219,8 +223,8 @@ func (c DispatcherConfig) Validate() error {
 	if c.BackoffMax < c.BackoffMin {
 		errs = append(errs, errors.New("dispatcher backoff max must not be below backoff min"))
 	}
-	if c.CoalesceDelay < 0 {
-		errs = append(errs, errors.New("dispatcher coalesce delay must not be negative"))
+	if c.CoalesceDelay < 0 || c.UncertainPeriod < 0 {
+		errs = append(errs, errors.New("dispatcher coalesce delay and uncertain period must not be negative"))
 	}
 	return errors.Join(errs...)
 }

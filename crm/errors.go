@@ -38,6 +38,8 @@ type CallError struct {
 	// Reason is short and the same for the same failure: no addresses, ports or
 	// times, so that it can be recorded without being rewritten at each try.
 	Reason string
+	// NotSent: the call certainly did not reach the CRM.
+	NotSent bool
 	// Err is the cause, for the log; may be nil.
 	Err error
 }
@@ -65,6 +67,20 @@ func ClassOf(err error) Class {
 	return ClassRetryable
 }
 
+// mayArrive tells whether a failed call may still have its effect later: it was
+// sent, and whoever answered, if anybody, was not the one to carry it out.
+func mayArrive(err error) bool {
+	var call *CallError
+	if !errors.As(err, &call) {
+		return true
+	}
+	switch call.Status {
+	case 0, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return !call.NotSent
+	}
+	return false
+}
+
 // codeStaleTerm is the code with which a CRM refuses a deposed leader.
 const codeStaleTerm = "stale_term"
 
@@ -82,23 +98,24 @@ func classify(status int, code string) Class {
 }
 
 // transportReason words an error of the connection without what varies from try
-// to try. The order matters: a timeout while connecting is both.
-func transportReason(err error) string {
+// to try, and tells whether the call was certainly not sent. The order matters:
+// a timeout while connecting is both.
+func transportReason(err error) (reason string, notSent bool) {
 	var dns *net.DNSError
 	var op *net.OpError
 	var timeout net.Error
 	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, errNoSlot):
-		return errNoSlot.Error()
+		return errNoSlot.Error(), true
 	case errors.As(err, &dns):
-		return "host name cannot be resolved"
+		return "host name cannot be resolved", true
 	case errors.As(err, &op) && op.Op == "dial":
-		return "cannot connect"
+		return "cannot connect", true
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
+		return "no answer in time", false
 	case errors.As(err, &certificate):
-		return "certificate is not trusted"
+		return "certificate is not trusted", true
 	}
-	return "connection was lost"
+	return "connection was lost", false
 }

@@ -330,7 +330,10 @@ func (c *HTTPClient) transportError(ctx context.Context, call string, err error)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return c.fail(call, ClassCanceled, "canceled", err)
 	}
-	return c.fail(call, ClassRetryable, transportReason(err), err)
+	reason, notSent := transportReason(err)
+	return &CallError{
+		Cluster: c.cfg.Name, Call: call, Class: ClassRetryable, Reason: reason, NotSent: notSent, Err: err,
+	}
 }
 
 // printable makes a text from a CRM fit for a record: one line, bounded.
