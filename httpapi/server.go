@@ -1,0 +1,178 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/valyala/fasthttp"
+
+	"github.com/oprc/oprc-pm/model"
+	"github.com/oprc/oprc-pm/storage"
+)
+
+// ClusterReader tells what is known of the clusters and their CRMs. It answers
+// from memory, at once.
+type ClusterReader interface {
+	// Clusters returns every configured cluster, sorted by name.
+	Clusters(ctx context.Context) []model.ClusterInfo
+	// ClusterHealth returns one cluster's health, or false when the cluster is
+	// not configured.
+	ClusterHealth(ctx context.Context, name string) (model.ClusterHealth, bool)
+}
+
+// Deps is what the API serves.
+type Deps struct {
+	Store storage.Store
+	// Members lists the servers of the cluster as this node sees them.
+	Members  func(ctx context.Context) ([]storage.Member, error)
+	Clusters ClusterReader
+	Logger   *slog.Logger
+	Metrics  *metrics.Set
+	// WriteMetrics writes all metrics of the process for /metrics; nil writes
+	// those of Metrics.
+	WriteMetrics func(io.Writer)
+	Version      string
+	NodeName     string
+}
+
+// Server is the HTTP side of one node. Its methods may be called from many
+// goroutines.
+type Server struct {
+	cfg     Config
+	deps    Deps
+	http    *fasthttp.Server
+	metrics *serverMetrics
+	// unrouted counts what no route matches and what is not HTTP.
+	unrouted *routeMetrics
+	watches  *watchHub
+	conns    connections
+	ui       webPage
+
+	inFlight atomic.Int64
+	draining atomic.Bool
+
+	// base is the parent of all request contexts; stop ends it.
+	base context.Context
+	stop context.CancelCauseFunc
+
+	shutdown sync.Once
+	// shutdownErr is set by shutdown, before Shutdown returns.
+	shutdownErr error
+}
+
+var errShutdown = errors.New("http server is shutting down")
+
+// New makes a server. It neither listens nor starts anything. cfg must be valid.
+func New(cfg Config, deps Deps) *Server {
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	deps.Logger = deps.Logger.With("component", "http")
+	if deps.Metrics == nil {
+		deps.Metrics = metrics.NewSet()
+	}
+	if deps.WriteMetrics == nil {
+		deps.WriteMetrics = deps.Metrics.WritePrometheus
+	}
+	s := &Server{cfg: cfg, deps: deps, ui: newWebPage(indexHTML)}
+	s.base, s.stop = context.WithCancelCause(context.Background())
+	s.watches = newWatchHub(cfg.MaxWatchers)
+	s.http = &fasthttp.Server{
+		Handler:                      s.newRouter(),
+		ErrorHandler:                 s.handleMalformed,
+		Logger:                       &libraryLogger{deps.Logger},
+		MaxRequestBodySize:           cfg.MaxBodyBytes,
+		ReadBufferSize:               cfg.MaxHeaderBytes,
+		ReadTimeout:                  cfg.ReadTimeout,
+		WriteTimeout:                 cfg.WriteTimeout,
+		IdleTimeout:                  cfg.IdleTimeout,
+		Concurrency:                  cfg.MaxConns,
+		MaxConnsPerIP:                cfg.MaxConnsPerIP,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		DisablePreParseMultipartForm: true,
+		SecureErrorLogMessage:        true,
+		CloseOnShutdown:              true,
+		TCPKeepalive:                 true,
+		ConnState:                    s.noteConn,
+	}
+	s.metrics = newServerMetrics(deps.Metrics, s)
+	return s
+}
+
+// Serve answers requests from l until Shutdown, and then returns nil. It closes
+// l.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.conns.listen(l) {
+		return fmt.Errorf("serve http: %w", errors.Join(errShutdown, l.Close()))
+	}
+	if err := s.http.Serve(l); err != nil {
+		return fmt.Errorf("serve http: %w", err)
+	}
+	return nil
+}
+
+// SetDraining makes /readyz answer 503, so that load balancers stop sending
+// requests before the server stops taking them.
+func (s *Server) SetDraining() { s.draining.Store(true) }
+
+// forcedClose is how long connections that were closed under their handlers get
+// to notice.
+const forcedClose = 2 * time.Second
+
+// Shutdown stops accepting, ends the watch streams with a final event, lets
+// running requests finish until ctx ends, and closes what is left then. It may
+// be called more than once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.shutdown.Do(func() {
+		s.SetDraining()
+		s.conns.closeListeners()
+		// Streams and waits never end by themselves, so they are told first;
+		// plain requests have their own deadlines and are left to finish.
+		s.watches.close()
+		err := s.http.ShutdownWithContext(ctx)
+		s.stop(errShutdown)
+		if err != nil {
+			s.conns.closeAll()
+			forced, cancel := context.WithTimeout(context.WithoutCancel(ctx), forcedClose)
+			err = fmt.Errorf("drain http requests: %w", errors.Join(err, s.http.ShutdownWithContext(forced)))
+			cancel()
+		}
+		if werr := s.watches.wait(ctx); werr != nil {
+			err = errors.Join(err, fmt.Errorf("end watch streams: %w", werr))
+		}
+		s.shutdownErr = err
+	})
+	return s.shutdownErr
+}
+
+// noteConn follows the state of connections.
+func (s *Server) noteConn(c net.Conn, state fasthttp.ConnState) {
+	switch state {
+	case fasthttp.StateNew:
+		s.conns.add(c)
+	case fasthttp.StateHijacked:
+		s.conns.remove(c)
+	case fasthttp.StateClosed:
+		s.conns.remove(c)
+		s.watches.abandon(c)
+	}
+}
+
+// libraryLogger hands what fasthttp logs to slog. These are failures of single
+// connections, so they are of no interest to an operator.
+type libraryLogger struct{ logger *slog.Logger }
+
+func (l *libraryLogger) Printf(format string, args ...any) {
+	if l.logger.Enabled(context.Background(), slog.LevelDebug) {
+		l.logger.Debug("http library", "message", fmt.Sprintf(format, args...))
+	}
+}

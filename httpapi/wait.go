@@ -1,0 +1,102 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/oprc/oprc-pm/model"
+	"github.com/oprc/oprc-pm/storage"
+)
+
+// observedDeployment is what a waiting client's request looks at.
+type observedDeployment struct {
+	Generation          uint64                         `json:"generation"`
+	ObservedGeneration  uint64                         `json:"observed_generation"`
+	DeletionRequestedAt *time.Time                     `json:"deletion_requested_at"`
+	Condition           model.DeploymentCondition      `json:"condition"`
+	Status              *model.DeploymentStatusSummary `json:"status"`
+}
+
+// settled reports whether the outcome of a generation is known. A newer
+// generation settles older ones: they will never be acted on.
+func (d *observedDeployment) settled(generation uint64) bool {
+	if d.ObservedGeneration < generation {
+		return d.DeletionRequestedAt != nil
+	}
+	return d.Condition == model.DeploymentRunning || d.Condition == model.DeploymentDown
+}
+
+// awaitDeployment looks at a deployment from index on, each time it changes,
+// until done or until wait is over. It returns what it saw last; nil stands for
+// a deployment that does not exist.
+func (rq request) awaitDeployment(key string, index uint64, wait time.Duration, done func(*observedDeployment) bool) (last *observedDeployment, ok bool, err error) {
+	ctx, cancel := context.WithTimeout(rq.s.watches.ctx, wait)
+	defer cancel()
+	for {
+		last, ok, err = rq.awaitFrom(ctx, key, index, last, done)
+		var compacted *storage.CompactedError
+		switch {
+		case errors.As(err, &compacted):
+			// Too slow for the kept history: look again, go on from there.
+		case err != nil && ctx.Err() != nil:
+			return last, false, nil
+		default:
+			return last, ok, err
+		}
+	}
+}
+
+func (rq request) awaitFrom(ctx context.Context, key string, index uint64, last *observedDeployment, done func(*observedDeployment) bool) (*observedDeployment, bool, error) {
+	info, err := rq.s.deps.Store.View(ctx, storage.ReadOptions{Consistency: storage.Stale, MinIndex: index}, func(r storage.Reader) error {
+		doc, err := r.Get(storage.DeploymentKey(key))
+		if err != nil {
+			return err
+		}
+		last, err = observe(key, doc)
+		return err
+	})
+	if err != nil {
+		return last, false, err
+	}
+	if done(last) {
+		return last, true, nil
+	}
+	watcher, err := rq.s.deps.Store.Watch(ctx, storage.WatchOptions{Since: info.Index, Kinds: []storage.Kind{storage.KindDeployment}})
+	if err != nil {
+		return last, false, err
+	}
+	defer watcher.Close()
+	for {
+		events, _, err := watcher.Next(ctx)
+		if err != nil {
+			return last, false, err
+		}
+		for _, event := range events {
+			if event.Key != key {
+				continue
+			}
+			if last, err = observe(key, event.Document); err != nil {
+				return last, false, err
+			}
+			if done(last) {
+				return last, true, nil
+			}
+		}
+	}
+}
+
+// observe decodes what awaitDeployment needs; no document gives nil.
+func observe(key string, doc []byte) (*observedDeployment, error) {
+	if doc == nil {
+		return nil, nil
+	}
+	var d observedDeployment
+	if err := json.Unmarshal(doc, &d); err != nil {
+		return nil, fmt.Errorf("decode deployment %q: %w", key, err)
+	}
+	return &d, nil
+}
