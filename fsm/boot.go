@@ -69,7 +69,7 @@ func (m bootMark) setClean() error { return m.write(cleanMark) }
 
 func (m bootMark) write(content string) error {
 	fresh := m.path + ".new"
-	if err := writeFile(fresh, strings.NewReader(content+"\n")); err != nil {
+	if _, err := writeFile(fresh, strings.NewReader(content+"\n")); err != nil {
 		return fmt.Errorf("write boot mark: %w", err)
 	}
 	if err := os.Rename(fresh, m.path); err != nil {

@@ -57,9 +57,13 @@ type encodedUnit struct {
 	document []byte
 }
 
-// EncodeProposal encodes p for the log. It fails with model.CodeInvalid only
-// when p holds what cannot be encoded.
+// EncodeProposal encodes p for the log. It fails with model.CodeInvalid when p
+// holds what cannot be encoded, or what no replica could store: once in the log,
+// that would stop every node.
 func EncodeProposal(p storage.Proposal) ([]byte, error) {
+	if err := checkStorable(p.Request); err != nil {
+		return nil, err
+	}
 	k, key, payload, err := encodeCommand(p.Command)
 	if err != nil {
 		return nil, err
@@ -192,25 +196,36 @@ func DecodeProposal(b []byte) (storage.Proposal, error) {
 	return p, nil
 }
 
+// minProposal is the length of the shortest encoded proposal.
+const minProposal = 2 + 4 + 8
+
 // PeekKey returns what two encoded proposals must share to touch the same
-// document; "" when the proposal touches none. A proposal that may touch many
-// documents (a cascading delete) has the key of its first.
+// document, without decoding the documents. It is "" for a proposal that touches
+// none, more than one (a cascading delete), or cannot be decoded: such a one can
+// be told apart from no other.
 func PeekKey(encoded []byte) string {
-	if len(encoded) < 2 {
+	d := decoder{rest: encoded}
+	_, k := d.byte(), kind(d.byte())
+	key := string(d.text())
+	if d.err != nil || key == "" {
 		return ""
 	}
-	d := decoder{rest: encoded[2:]}
-	key := d.text()
-	if d.err != nil || len(key) == 0 {
-		return ""
-	}
-	switch kind(encoded[1]) {
-	case kindPutPackage, kindDeletePackage:
-		return storage.PackagePrefix + string(key)
+	switch k {
+	case kindMintClusterID:
+		return string(storage.ClusterIDKey)
+	case kindDeletePackage:
+		if p, err := DecodeProposal(encoded); err != nil || p.Command.(storage.DeletePackage).Cascade {
+			return ""
+		}
+		return storage.PackagePrefix + key
+	case kindPutPackage:
+		return storage.PackagePrefix + key
 	case kindUpdateRuntimeState:
-		return storage.RuntimeStatePrefix + string(key)
+		return storage.RuntimeStatePrefix + key
+	case kindPutDeployment, kindDeleteDeployment, kindRecordUnitStatus:
+		return storage.DeploymentPrefix + key
 	default:
-		return storage.DeploymentPrefix + string(key)
+		return ""
 	}
 }
 
@@ -221,13 +236,13 @@ func (d *decoder) command(k kind, key string) storage.Command {
 	case kindMintClusterID:
 		return storage.MintClusterID{ClusterID: key}
 	case kindPutPackage:
-		c := storage.PutPackage{Name: key, Mode: storage.PutMode(d.byte()), IfMatch: d.uvarint(), Document: d.text()}
+		c := storage.PutPackage{Name: key, Mode: d.mode(), IfMatch: d.uvarint(), Document: d.text()}
 		c.Tags, c.Dependencies, c.Classes = d.texts(), d.texts(), d.texts()
 		return c
 	case kindDeletePackage:
 		return storage.DeletePackage{Name: key, IfMatch: d.uvarint(), Cascade: d.bool()}
 	case kindPutDeployment:
-		c := storage.PutDeployment{Key: key, Mode: storage.PutMode(d.byte()), IfMatch: d.uvarint(), Document: d.text()}
+		c := storage.PutDeployment{Key: key, Mode: d.mode(), IfMatch: d.uvarint(), Document: d.text()}
 		c.Package, c.Class = string(d.text()), string(d.text())
 		c.Environments = d.texts()
 		return c
@@ -246,11 +261,11 @@ func (d *decoder) command(k kind, key string) storage.Command {
 func (d *decoder) record(deployment string) encodedRecordUnitStatus {
 	c := encodedRecordUnitStatus{RecordUnitStatus: storage.RecordUnitStatus{Deployment: deployment}}
 	c.Generation = d.uvarint()
-	for range d.count() {
+	for range d.count(3) {
 		ref := storage.UnitRef{Cluster: string(d.text()), Unit: string(d.text())}
 		c.put = append(c.put, encodedUnit{UnitRef: ref, document: d.text()})
 	}
-	for range d.count() {
+	for range d.count(2) {
 		c.Remove = append(c.Remove, storage.UnitRef{Cluster: string(d.text()), Unit: string(d.text())})
 	}
 	hasObserved, observed := d.bool(), d.text()
@@ -282,7 +297,7 @@ func UnpackEntry(data []byte) ([]storage.Proposal, error) {
 	if version := d.byte(); d.err == nil && version != entryVersion {
 		return nil, fmt.Errorf("decode log entry: version %d is newer than this program understands (%d)", version, entryVersion)
 	}
-	n := d.count()
+	n := d.count(minProposal + 1)
 	proposals := make([]storage.Proposal, 0, n)
 	for range n {
 		encoded := d.text()
@@ -302,139 +317,4 @@ func UnpackEntry(data []byte) ([]storage.Proposal, error) {
 		return nil, fmt.Errorf("decode log entry: %d bytes too many", len(d.rest))
 	}
 	return proposals, nil
-}
-
-// AppendResult appends the encoding of r to dst.
-func AppendResult(dst []byte, r storage.Result) []byte {
-	dst = append(dst, byte(r.Outcome))
-	dst = appendBool(dst, r.Duplicate)
-	dst = binary.AppendUvarint(dst, r.Index)
-	dst = binary.AppendUvarint(dst, r.ResourceVersion)
-	dst = binary.AppendUvarint(dst, r.Generation)
-	dst = appendText(dst, r.Code)
-	dst = appendText(dst, r.Message)
-	dst = binary.AppendUvarint(dst, uint64(len(r.Problems)))
-	for _, p := range r.Problems {
-		dst = appendText(dst, p.Path)
-		dst = appendText(dst, p.Message)
-	}
-	return dst
-}
-
-// DecodeResult decodes what AppendResult encoded.
-func DecodeResult(b []byte) (storage.Result, error) {
-	d := decoder{rest: b}
-	r := d.result()
-	if d.err == nil && len(d.rest) > 0 {
-		d.err = fmt.Errorf("%d bytes too many", len(d.rest))
-	}
-	if d.err != nil {
-		return storage.Result{}, fmt.Errorf("decode result: %w", d.err)
-	}
-	return r, nil
-}
-
-func (d *decoder) result() storage.Result {
-	r := storage.Result{Outcome: storage.Outcome(d.byte()), Duplicate: d.bool()}
-	r.Index, r.ResourceVersion, r.Generation = d.uvarint(), d.uvarint(), d.uvarint()
-	r.Code, r.Message = model.Code(d.text()), string(d.text())
-	for range d.count() {
-		r.Problems = append(r.Problems, model.Problem{Path: string(d.text()), Message: string(d.text())})
-	}
-	return r
-}
-
-func appendText[T ~string | ~[]byte](b []byte, text T) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
-}
-
-func appendTexts(b []byte, texts []string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(texts)))
-	for _, text := range texts {
-		b = appendText(b, text)
-	}
-	return b
-}
-
-func appendBool(b []byte, v bool) []byte {
-	if v {
-		return append(b, 1)
-	}
-	return append(b, 0)
-}
-
-// decoder reads the encodings above. After the first error every read gives a
-// zero value; err holds that error.
-type decoder struct {
-	rest []byte
-	err  error
-}
-
-func (d *decoder) fail(err error) {
-	if d.err == nil {
-		d.err = err
-		d.rest = nil
-	}
-}
-
-func (d *decoder) byte() byte {
-	if len(d.rest) == 0 {
-		d.fail(fmt.Errorf("truncated"))
-		return 0
-	}
-	v := d.rest[0]
-	d.rest = d.rest[1:]
-	return v
-}
-
-func (d *decoder) bool() bool { return d.byte() != 0 }
-
-func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.rest)
-	if n <= 0 {
-		d.fail(fmt.Errorf("malformed number"))
-		return 0
-	}
-	d.rest = d.rest[n:]
-	return v
-}
-
-func (d *decoder) uint64() uint64 {
-	if len(d.rest) < 8 {
-		d.fail(fmt.Errorf("truncated"))
-		return 0
-	}
-	v := binary.BigEndian.Uint64(d.rest)
-	d.rest = d.rest[8:]
-	return v
-}
-
-// count reads the number of elements that follow, each at least one byte, so
-// that a damaged number cannot make the decoder allocate more than its input.
-func (d *decoder) count() int {
-	n := d.uvarint()
-	if n > uint64(len(d.rest)) {
-		d.fail(fmt.Errorf("count %d exceeds the input", n))
-		return 0
-	}
-	return int(n)
-}
-
-func (d *decoder) text() []byte {
-	n := d.count()
-	v := d.rest[:n:n]
-	d.rest = d.rest[n:]
-	return v
-}
-
-func (d *decoder) texts() []string {
-	n := d.count()
-	if n == 0 {
-		return nil
-	}
-	texts := make([]string, 0, n)
-	for range n {
-		texts = append(texts, string(d.text()))
-	}
-	return texts
 }

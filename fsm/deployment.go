@@ -26,7 +26,7 @@ func (a *applier) putDeployment(p storage.Proposal, c storage.PutDeployment) (st
 		return *rejected, nil
 	}
 	observed, deleting := cutDeletionMark(old.observed)
-	if string(old.user) == string(c.Document) && !deleting {
+	if old.exists() && string(old.user) == string(c.Document) && !deleting {
 		return a.unchanged(old), nil
 	}
 	pkg, err := a.tx.Get(storage.PackageKey(c.Package))

@@ -101,17 +101,20 @@ func Open(cfg Config) (*FSM, error) {
 		return nil, err
 	}
 	f := &FSM{cfg: cfg, db: db, machine: NewMachine(), mark: mark}
-	if err := f.reload(); err != nil {
+	index, err := f.reload()
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	f.history = storage.NewHistory(cfg.HistoryEntries, cfg.HistoryBytes, f.AppliedIndex())
+	f.history = storage.NewHistory(cfg.HistoryEntries, cfg.HistoryBytes, index)
+	f.applied.advance(index)
 	f.metrics.register(cfg.Metrics, f)
 	return f, nil
 }
 
-// reload derives everything in memory from the file.
-func (f *FSM) reload() error {
-	return f.db.View(func(r storage.Reader, m bolt.Meta) error {
+// reload derives what the applier has in memory from the file, and returns its
+// index.
+func (f *FSM) reload() (index uint64, err error) {
+	err = f.db.View(func(r storage.Reader, m bolt.Meta) error {
 		if err := f.machine.Load(r); err != nil {
 			return err
 		}
@@ -119,10 +122,11 @@ func (f *FSM) reload() error {
 		if err != nil {
 			return err
 		}
+		index = m.Index
 		f.published.Store(&published{index: m.Index, term: m.Term, digest: m.Digest, clusterID: string(clusterID)})
-		f.applied.advance(m.Index)
 		return nil
 	})
+	return index, err
 }
 
 // AppliedIndex is the index applied last.

@@ -152,6 +152,9 @@ func (a *applier) rejectField(code model.Code, path, format string, args ...any)
 }
 
 func (a *applier) mintClusterID(c storage.MintClusterID) (storage.Result, error) {
+	if c.ClusterID == "" {
+		return a.reject(model.CodeInvalid, "the cluster id must not be empty")
+	}
 	present, err := a.tx.Get(storage.ClusterIDKey)
 	if err != nil {
 		return storage.Result{}, err

@@ -21,7 +21,7 @@ func (a *applier) putPackage(p storage.Proposal, c storage.PutPackage) (storage.
 	if rejected := a.checkPut(old, c.Mode, c.IfMatch, fmt.Sprintf("package %q", c.Name)); rejected != nil {
 		return *rejected, nil
 	}
-	if string(old.user) == string(c.Document) {
+	if old.exists() && string(old.user) == string(c.Document) {
 		return a.unchanged(old), nil
 	}
 	if rejected, err := a.checkDependencies(c); rejected != nil || err != nil {

@@ -63,6 +63,9 @@ func (t *requestTable) load(r storage.Reader) error {
 		if err != nil {
 			return false, err
 		}
+		if len(key) != len(storage.RequestPrefix)+8 {
+			return false, fmt.Errorf("request table has the malformed key %q", key)
+		}
 		index := binary.BigEndian.Uint64(key[len(storage.RequestPrefix):])
 		for _, request := range requests {
 			t.index[request.id] = index
@@ -136,6 +139,10 @@ func (t *requestTable) dropOldest(tx storage.Tx) error {
 	return nil
 }
 
+// minRemembered is the length of the shortest encoded request: id, fingerprint
+// and an empty result.
+const minRemembered = len(requestID{}) + 8 + 8
+
 func encodeRequests(requests []remembered) []byte {
 	b := binary.AppendUvarint(nil, uint64(len(requests)))
 	for _, request := range requests {
@@ -148,16 +155,17 @@ func encodeRequests(requests []remembered) []byte {
 
 func decodeRequests(value []byte) ([]remembered, error) {
 	d := decoder{rest: value}
-	requests := make([]remembered, d.count())
+	requests := make([]remembered, d.count(minRemembered))
 	for i := range requests {
-		if len(d.rest) < len(requestID{}) {
-			d.fail(fmt.Errorf("truncated"))
-			break
-		}
-		requests[i].id = requestID(d.rest[:len(requestID{})])
-		d.rest = d.rest[len(requestID{}):]
+		requests[i].id = requestID(d.bytes(len(requestID{})))
 		requests[i].fingerprint = d.uint64()
 		requests[i].result = d.result()
+		if d.err != nil {
+			break
+		}
+	}
+	if d.err == nil && len(d.rest) > 0 {
+		d.err = fmt.Errorf("%d bytes too many", len(d.rest))
 	}
 	if d.err != nil {
 		return nil, fmt.Errorf("decode request table: %w", d.err)

@@ -15,7 +15,7 @@ func (a *applier) updateRuntimeState(p storage.Proposal, c storage.UpdateRuntime
 	if rejected := a.checkPut(old, storage.Upsert, c.IfMatch, fmt.Sprintf("runtime state %q", c.Key)); rejected != nil {
 		return *rejected, nil
 	}
-	if string(old.user) == string(c.Document) {
+	if old.exists() && string(old.user) == string(c.Document) {
 		return a.unchanged(old), nil
 	}
 	stamp := a.nextStamp(old, p.At)

@@ -3,12 +3,15 @@ package fsm
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/hashicorp/raft"
 
@@ -16,16 +19,18 @@ import (
 	"github.com/oprc/oprc-pm/storage/bolt"
 )
 
-// A snapshot is a header and then the bbolt file:
+// A snapshot is a header, the bbolt file and a checksum of both:
 //
-//	"OPRCSNAP" version(1) index(8) term(8) digest(16)
+//	"OPRCSNAP" version(1) index(8) term(8) digest(16) length(8) file sha256(32)
 //
 // The index is that of the content. Raft's own index of a snapshot can be
-// higher: it counts entries that never reach the state machine.
+// higher: it counts entries that never reach the state machine. The checksum is
+// verified before anybody looks into the file, because a bbolt file with missing
+// or damaged pages does not fail, it crashes its reader.
 const (
 	snapshotMagic   = "OPRCSNAP"
 	snapshotVersion = 1
-	snapshotHeader  = len(snapshotMagic) + 1 + 32
+	snapshotHeader  = len(snapshotMagic) + 1 + 40
 )
 
 // Snapshot pins the present state. Raft calls it on the applying goroutine; the
@@ -58,78 +63,120 @@ func (s *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 // Release ends the snapshot.
 func (s *fsmSnapshot) Release() { s.snapshot.Close() }
 
-// WriteSnapshot writes header and file.
+// WriteSnapshot writes header, file and checksum.
 func WriteSnapshot(w io.Writer, s *bolt.Snapshot) error {
-	m := s.Meta()
-	header := append(make([]byte, 0, snapshotHeader), snapshotMagic...)
-	header = append(header, snapshotVersion)
-	for _, v := range []uint64{m.Index, m.Term, m.Digest[0], m.Digest[1]} {
-		header = binary.BigEndian.AppendUint64(header, v)
-	}
-	if _, err := w.Write(header); err != nil {
+	sum := sha256.New()
+	out := io.MultiWriter(w, sum)
+	if _, err := out.Write(appendSnapshotHeader(nil, s.Meta(), s.Size())); err != nil {
 		return fmt.Errorf("write snapshot header: %w", err)
 	}
-	_, err := s.WriteTo(w)
-	return err
+	if _, err := s.WriteTo(out); err != nil {
+		return err
+	}
+	if _, err := w.Write(sum.Sum(nil)); err != nil {
+		return fmt.Errorf("write snapshot checksum: %w", err)
+	}
+	return nil
 }
 
-// readSnapshotHeader reads what WriteSnapshot wrote first.
-func readSnapshotHeader(r io.Reader) (bolt.Meta, error) {
+func appendSnapshotHeader(b []byte, m bolt.Meta, length int64) []byte {
+	b = append(b, snapshotMagic...)
+	b = append(b, snapshotVersion)
+	for _, v := range []uint64{m.Index, m.Term, m.Digest[0], m.Digest[1], uint64(length)} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	return b
+}
+
+// readSnapshotHeader reads what WriteSnapshot wrote first, and the length of the
+// file that follows.
+func readSnapshotHeader(r io.Reader) (m bolt.Meta, length int64, err error) {
 	header := make([]byte, snapshotHeader)
 	if _, err := io.ReadFull(r, header); err != nil {
-		return bolt.Meta{}, fmt.Errorf("read snapshot header: %w", err)
+		return m, 0, fmt.Errorf("read snapshot header: %w", err)
 	}
 	if string(header[:len(snapshotMagic)]) != snapshotMagic {
-		return bolt.Meta{}, errors.New("read snapshot header: this is not a snapshot")
+		return m, 0, errors.New("read snapshot header: this is not a snapshot")
 	}
 	if version := header[len(snapshotMagic)]; version != snapshotVersion {
-		return bolt.Meta{}, fmt.Errorf("read snapshot header: version %d is not understood by this program (%d)", version, snapshotVersion)
+		return m, 0, fmt.Errorf("read snapshot header: version %d is not understood by this program (%d)", version, snapshotVersion)
 	}
-	rest := header[len(snapshotMagic)+1:]
-	return bolt.Meta{
-		Index:  binary.BigEndian.Uint64(rest[0:]),
-		Term:   binary.BigEndian.Uint64(rest[8:]),
-		Digest: [2]uint64{binary.BigEndian.Uint64(rest[16:]), binary.BigEndian.Uint64(rest[24:])},
-	}, nil
+	d := decoder{rest: header[len(snapshotMagic)+1:]}
+	m.Index, m.Term, m.Digest = d.uint64(), d.uint64(), [2]uint64{d.uint64(), d.uint64()}
+	size := d.uint64()
+	if size > math.MaxInt64 {
+		return m, 0, fmt.Errorf("read snapshot header: impossible length %d", size)
+	}
+	return m, int64(size), nil
 }
 
 // Restore replaces the state by a snapshot: it is written to a file of its own,
 // checked, and only then put in place. A failure before that leaves the old
-// state as it was.
+// state as it was. Restore does not wait for views or snapshots that are open.
 func (f *FSM) Restore(source io.ReadCloser) (err error) {
 	defer func() { err = errors.Join(err, source.Close()) }()
 	if err := f.faulted(); err != nil {
 		return err
 	}
 	fresh := filepath.Join(f.cfg.Dir, stateFile+".restore")
-	if err := f.receive(source, fresh); err != nil {
+	if err := receiveSnapshot(source, fresh); err != nil {
 		return errors.Join(err, removeIfThere(fresh))
 	}
 	if err := f.db.Replace(fresh); err != nil {
 		return f.fail(fmt.Errorf("restore snapshot: %w", err))
 	}
-	if err := f.reload(); err != nil {
+	index, err := f.reload()
+	if err != nil {
 		return f.fail(fmt.Errorf("restore snapshot: %w", err))
 	}
-	f.history.Reset(f.AppliedIndex())
-	f.cfg.Logger.Info("restored snapshot", "index", f.AppliedIndex())
+	// Waiters last, as in ApplyBatch.
+	f.history.Reset(index)
+	f.applied.advance(index)
+	f.cfg.Logger.Info("restored snapshot", "index", index)
 	return nil
 }
 
-// receive writes a snapshot's file to path and checks it against its header.
-func (f *FSM) receive(source io.Reader, path string) error {
-	want, err := readSnapshotHeader(source)
+// receiveSnapshot writes a snapshot's file to path and checks it.
+func receiveSnapshot(source io.Reader, path string) error {
+	sum := sha256.New()
+	summed := io.TeeReader(source, sum)
+	want, length, err := readSnapshotHeader(summed)
 	if err != nil {
 		return err
 	}
-	if err := writeFile(path, source); err != nil {
+	written, err := writeFile(path, io.LimitReader(summed, length))
+	if err != nil {
 		return err
 	}
+	if written < length {
+		return fmt.Errorf("check snapshot: it ends after %d bytes of %d", written, length)
+	}
+	// One byte more than the checksum shows whether something follows it.
+	trailer, err := io.ReadAll(io.LimitReader(source, sha256.Size+1))
+	if err != nil {
+		return fmt.Errorf("read snapshot checksum: %w", err)
+	}
+	if !bytes.Equal(trailer, sum.Sum(nil)) {
+		return errors.New("check snapshot: it is damaged, the checksum differs")
+	}
+	return checkState(path, want)
+}
+
+// checkState checks that the file at path is whole and holds what want says.
+func checkState(path string, want bolt.Meta) (err error) {
+	// Whoever wrote the file may have had a damaged one himself.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("check snapshot: its file is damaged: %v", cause)
+		}
+	}()
 	db, err := bolt.Open(bolt.Config{Path: path})
 	if err != nil {
 		return err
 	}
-	err = db.View(func(r storage.Reader, m bolt.Meta) error {
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return db.View(func(r storage.Reader, m bolt.Meta) error {
 		if m.Index != want.Index || m.Term != want.Term || m.Digest != want.Digest {
 			return errors.New("check snapshot: the content is not what the header says")
 		}
@@ -142,7 +189,6 @@ func (f *FSM) receive(source io.Reader, path string) error {
 		}
 		return nil
 	})
-	return errors.Join(err, db.Close())
 }
 
 // PrepareForStart makes the state at least as new as the newest snapshot, as
@@ -179,7 +225,7 @@ func (f *FSM) catchUp(snapshots raft.SnapshotStore, id string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("read snapshot header: %w", err), source.Close())
 	}
-	m, err := readSnapshotHeader(bytes.NewReader(head))
+	m, _, err := readSnapshotHeader(bytes.NewReader(head))
 	if err != nil {
 		return errors.Join(err, source.Close())
 	}
@@ -194,16 +240,17 @@ type readCloser struct {
 	io.Closer
 }
 
-func writeFile(path string, source io.Reader) error {
+// writeFile writes what source gives to the file at path, durably.
+func writeFile(path string, source io.Reader) (int64, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
+		return 0, fmt.Errorf("write file: %w", err)
 	}
-	_, err = io.Copy(file, source)
+	n, err := io.Copy(file, source)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("write snapshot: %w", err)
+		return n, fmt.Errorf("write file: %w", err)
 	}
-	return nil
+	return n, nil
 }
 
 func removeIfThere(path string) error {

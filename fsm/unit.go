@@ -72,7 +72,9 @@ func (a *applier) writeUnits(c encodedRecordUnitStatus) (changed bool, err error
 			continue
 		}
 		changed = true
-		if err := a.put(storage.KindUnit, unitName(c.Deployment, unit.UnitRef), key, unit.document); err != nil {
+		// The event must not keep the whole log entry in memory.
+		document := bytes.Clone(unit.document)
+		if err := a.put(storage.KindUnit, unitName(c.Deployment, unit.UnitRef), key, document); err != nil {
 			return false, err
 		}
 	}

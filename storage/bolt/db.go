@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -49,29 +48,42 @@ type Config struct {
 	InitialMmapSize int
 }
 
-// DefaultInitialMmapSize is enough for some hundred thousand documents.
-const DefaultInitialMmapSize = 4 << 30
+// DefaultInitialMmapSize is enough for some million documents.
+const DefaultInitialMmapSize = 64 << 30
 
 // DB is an open file. View may be called from any goroutine, everything else
 // from one at a time.
 type DB struct {
-	cfg    Config
-	bolt   atomic.Pointer[bbolt.DB]
-	closed atomic.Bool
+	cfg Config
+
+	// mu guards current, which is nil after Close.
+	mu      sync.RWMutex
+	current *file
+	// retired counts the files that were replaced and still have views.
+	retired sync.WaitGroup
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// file is one generation of the state file. bbolt's own Close would make those
+// who begin a view wait for the views that are open, so they are counted here and
+// a file is closed when nobody uses it any more.
+type file struct {
+	*bbolt.DB
+	views sync.WaitGroup
 }
 
 // Open opens or creates the file.
 func Open(cfg Config) (*DB, error) {
-	db := &DB{cfg: cfg}
 	inner, err := openBolt(cfg)
 	if err != nil {
 		return nil, err
 	}
-	db.bolt.Store(inner)
-	return db, nil
+	return &DB{cfg: cfg, current: inner}, nil
 }
 
-func openBolt(cfg Config) (*bbolt.DB, error) {
+func openBolt(cfg Config) (*file, error) {
 	inner, err := bbolt.Open(cfg.Path, 0o600, &bbolt.Options{
 		Timeout:         2 * time.Second,
 		NoSync:          true,
@@ -85,7 +97,7 @@ func openBolt(cfg Config) (*bbolt.DB, error) {
 	if err := inner.Update(initialize); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state file %s: %w", cfg.Path, err), inner.Close())
 	}
-	return inner, nil
+	return &file{DB: inner}, nil
 }
 
 // initialize creates the buckets of a new file and checks those of an old one.
@@ -109,11 +121,11 @@ func initialize(tx *bbolt.Tx) error {
 
 // View calls fn with a consistent view of the data and its meta.
 func (db *DB) View(fn func(r storage.Reader, m Meta) error) error {
-	tx, err := db.begin()
+	f, tx, err := db.begin()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // A read transaction has nothing to lose.
+	defer f.end(tx)
 	m, err := readMeta(tx)
 	if err != nil {
 		return err
@@ -121,31 +133,64 @@ func (db *DB) View(fn func(r storage.Reader, m Meta) error) error {
 	return fn(&view{bucket: tx.Bucket(dataBucket)}, m)
 }
 
-// begin opens a read transaction on the current file. It is retried when the
-// file was replaced in between.
-func (db *DB) begin() (*bbolt.Tx, error) {
-	for {
-		inner := db.bolt.Load()
-		tx, err := inner.Begin(false)
-		if err == nil {
-			return tx, nil
-		}
-		if !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-			return nil, fmt.Errorf("begin view: %w", err)
-		}
-		if db.closed.Load() {
-			return nil, storage.ErrClosed
-		}
-		if db.bolt.Load() == inner {
-			return nil, storage.ErrClosed
-		}
+// begin opens a read transaction on the current file; end must follow.
+func (db *DB) begin() (*file, *bbolt.Tx, error) {
+	f := db.acquire()
+	if f == nil {
+		return nil, nil, storage.ErrClosed
 	}
+	tx, err := f.Begin(false)
+	if err != nil {
+		f.views.Done()
+		return nil, nil, fmt.Errorf("begin view: %w", err)
+	}
+	return f, tx, nil
+}
+
+// acquire counts a view of the current file; it returns nil after Close. A view
+// is never counted on a file that was swapped out, so whoever swaps it can wait
+// for the count to reach zero.
+func (db *DB) acquire() *file {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	if db.current != nil {
+		db.current.views.Add(1)
+	}
+	return db.current
+}
+
+func (f *file) end(tx *bbolt.Tx) {
+	_ = tx.Rollback() // A read transaction has nothing to lose.
+	f.views.Done()
+}
+
+// swap makes fresh the current file and returns the one before.
+func (db *DB) swap(fresh *file) *file {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	old := db.current
+	db.current = fresh
+	return old
+}
+
+// writable returns the current file for the one goroutine that writes.
+func (db *DB) writable() (*file, error) {
+	db.mu.RLock()
+	defer db.mu.RUnlock()
+	if db.current == nil {
+		return nil, storage.ErrClosed
+	}
+	return db.current, nil
 }
 
 // Update calls fn in a transaction and commits what it wrote together with m as
 // fn left it. When fn fails, nothing is written.
 func (db *DB) Update(fn func(tx storage.Tx, m *Meta) error) error {
-	return db.bolt.Load().Update(func(tx *bbolt.Tx) error {
+	f, err := db.writable()
+	if err != nil {
+		return err
+	}
+	return f.Update(func(tx *bbolt.Tx) error {
 		m, err := readMeta(tx)
 		if err != nil {
 			return err
@@ -160,7 +205,11 @@ func (db *DB) Update(fn func(tx storage.Tx, m *Meta) error) error {
 
 // Sync makes everything committed so far survive a loss of power.
 func (db *DB) Sync() error {
-	if err := db.bolt.Load().Sync(); err != nil {
+	f, err := db.writable()
+	if err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync state file: %w", err)
 	}
 	return nil
@@ -176,29 +225,39 @@ func (db *DB) Size() int64 {
 }
 
 // Replace puts the file at path in the place of this one. Views that are open
-// keep the old one; Replace waits for them. When it fails before the rename the
-// old file stays in use; when after, the DB is closed.
+// keep the old one, which is closed in the background after the last of them:
+// Replace must not wait for them, since a snapshot that is being written may in
+// turn be waiting for whoever called Replace. When Replace fails before the
+// rename the old file stays in use; when after, the DB is closed.
 func (db *DB) Replace(path string) error {
 	if err := os.Rename(path, db.cfg.Path); err != nil {
 		return fmt.Errorf("replace state file: %w", err)
 	}
-	if err := SyncDir(filepath.Dir(db.cfg.Path)); err != nil {
-		return err
+	err := SyncDir(filepath.Dir(db.cfg.Path))
+	var fresh *file
+	if err == nil {
+		fresh, err = openBolt(db.cfg)
 	}
-	fresh, err := openBolt(db.cfg)
-	if err != nil {
-		return err
+	if old := db.swap(fresh); old != nil {
+		db.retired.Go(func() {
+			old.views.Wait()
+			_ = old.Close() // The file has no name any more: nothing is lost with it.
+		})
 	}
-	return db.bolt.Swap(fresh).Close()
+	return err
 }
 
-// Close syncs and closes the file. It waits for open views.
+// Close syncs and closes the file. It waits for open views, of replaced files
+// too, and may be called more than once.
 func (db *DB) Close() error {
-	if db.closed.Swap(true) {
-		return nil
-	}
-	inner := db.bolt.Load()
-	return errors.Join(inner.Sync(), inner.Close())
+	db.closeOnce.Do(func() {
+		if f := db.swap(nil); f != nil {
+			f.views.Wait()
+			db.closeErr = errors.Join(f.Sync(), f.Close())
+		}
+		db.retired.Wait()
+	})
+	return db.closeErr
 }
 
 func readMeta(tx *bbolt.Tx) (Meta, error) {

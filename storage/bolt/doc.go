@@ -8,5 +8,6 @@
 // package fsm).
 //
 // One goroutine writes. Readers never wait for it: each has its own view, and a
-// file that is replaced under them (Replace) lives on until the last has ended.
+// file that is replaced under them (Replace) lives on until the last has ended;
+// one goroutine per replaced file waits for that, and Close waits for it.
 package bolt

@@ -3,6 +3,7 @@ package bolt
 import (
 	"fmt"
 	"io"
+	"sync"
 
 	"go.etcd.io/bbolt"
 )
@@ -12,24 +13,28 @@ import (
 type Snapshot struct {
 	tx   *bbolt.Tx
 	meta Meta
+	end  func()
 }
 
 // Snapshot takes a snapshot, at once.
 func (db *DB) Snapshot() (*Snapshot, error) {
-	tx, err := db.begin()
+	f, tx, err := db.begin()
 	if err != nil {
 		return nil, err
 	}
 	meta, err := readMeta(tx)
 	if err != nil {
-		_ = tx.Rollback() // The first error is the one to tell.
+		f.end(tx)
 		return nil, err
 	}
-	return &Snapshot{tx: tx, meta: meta}, nil
+	return &Snapshot{tx: tx, meta: meta, end: sync.OnceFunc(func() { f.end(tx) })}, nil
 }
 
 // Meta of the snapshot's data. Configuration is valid until Close.
 func (s *Snapshot) Meta() Meta { return s.meta }
+
+// Size is how many bytes WriteTo will write.
+func (s *Snapshot) Size() int64 { return s.tx.Size() }
 
 // WriteTo streams the file.
 func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
@@ -41,6 +46,4 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 }
 
 // Close ends the snapshot. It may be called more than once.
-func (s *Snapshot) Close() {
-	_ = s.tx.Rollback() // A read transaction has nothing to lose.
-}
+func (s *Snapshot) Close() { s.end() }

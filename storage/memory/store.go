@@ -3,7 +3,8 @@
 // rules as the replicated drivers, behind a lock.
 //
 // Readers never wait for the writer: each applied command publishes a
-// copy-on-write version of the tree. The package starts no goroutines.
+// copy-on-write version of the tree. The only goroutine is the leader run that
+// Lead starts and waits for.
 package memory
 
 import (
