@@ -22,7 +22,7 @@ type wish struct {
 }
 
 // diff moves unit records towards a wish: it returns the records as they should
-// be recorded before anything is done, sorted. It is pure. What is then to be
+// be recorded before anything is done. Both are sorted. It is pure. What is then to be
 // done follows from each record's phase, see nextCall.
 //
 // A changed unit is a new one. The old one stays until the new one in the same
@@ -32,6 +32,10 @@ func diff(w wish, have []model.UnitStatus, now time.Time) []model.UnitStatus {
 	wanted := map[storage.UnitRef]bool{}
 	selected := map[string]bool{}
 	runs := map[string]bool{}
+	unknown := map[string]bool{}
+	for _, env := range w.plan.UnknownEnvs {
+		unknown[env] = true
+	}
 	if !w.deleting && !w.unplanned {
 		for _, unit := range w.plan.Units {
 			ref := storage.UnitRef{Cluster: unit.TargetCluster, Unit: unit.ID}
@@ -47,7 +51,7 @@ func diff(w wish, have []model.UnitStatus, now time.Time) []model.UnitStatus {
 		switch {
 		case w.deleting:
 			record = enter(record, model.UnitDeleting, "deployment is deleted", now)
-		case w.unplanned || slices.Contains(w.plan.UnknownEnvs, record.Cluster):
+		case w.unplanned || unknown[record.Cluster]:
 		case wanted[refOf(record)]:
 			if record.Phase == model.UnitDeleting {
 				record = enter(record, model.UnitPending, "wanted again", now)
@@ -129,16 +133,16 @@ func refOf(record model.UnitStatus) storage.UnitRef {
 	return storage.UnitRef{Cluster: record.Cluster, Unit: record.ID}
 }
 
-// compareUnits is the order of unit records' keys.
+// compareUnits orders records by cluster, then id.
 func compareUnits(a, b model.UnitStatus) int {
 	return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), cmp.Compare(a.ID, b.ID))
 }
 
+// findUnit looks a record up in sorted ones.
 func findUnit(records []model.UnitStatus, ref storage.UnitRef) (model.UnitStatus, bool) {
-	for _, record := range records {
-		if refOf(record) == ref {
-			return record, true
-		}
+	i, found := slices.BinarySearchFunc(records, model.UnitStatus{Cluster: ref.Cluster, ID: ref.Unit}, compareUnits)
+	if !found {
+		return model.UnitStatus{}, false
 	}
-	return model.UnitStatus{}, false
+	return records[i], true
 }

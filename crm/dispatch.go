@@ -41,7 +41,7 @@ func (r *run) due(d model.Deployment, wanted map[storage.UnitRef]model.Deploymen
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var tasks []task
-	for i, t := range r.see(r.memoryOf(d.Key), units, now) {
+	for i, t := range r.see(r.knowledgeOf(d.Key), units, now) {
 		record := units[i]
 		unit, isWanted := wanted[refOf(record)]
 		call := nextCall(record, isWanted)

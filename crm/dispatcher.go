@@ -125,7 +125,7 @@ type run struct {
 
 	// mu guards deployments and all that hangs on it.
 	mu          sync.Mutex
-	deployments map[string]*memory
+	deployments map[string]*knowledge
 }
 
 func (d *Dispatcher) newRun(term uint64) *run {
@@ -135,7 +135,7 @@ func (d *Dispatcher) newRun(term uint64) *run {
 		queue:       newQueue(),
 		lanes:       map[string]*lane{},
 		resyncNow:   make(chan struct{}, 1),
-		deployments: map[string]*memory{},
+		deployments: map[string]*knowledge{},
 	}
 	for _, name := range d.clusters {
 		limit := d.deps.MaxConcurrency[name]

@@ -19,23 +19,31 @@ const (
 	idHashLength = 16
 )
 
-// unitID names a unit after its content: the same wish always has the same id,
-// and another wish another one. Neither generation nor the id itself counts, so
-// an update leaves alone a unit that it does not change.
+// hashUnit digests what the units of a plan share. Neither generation nor the id
+// itself counts, so an update leaves alone a unit that it does not change.
 //
-// The hash is over the unit's JSON. A change of model.DeploymentUnit that
+// The digest is over the unit's JSON. A change of model.DeploymentUnit that
 // changes this JSON gives every unit a new id, and so replaces every unit there
 // is when the release is rolled out. A golden test guards against doing that
 // unawares.
-func unitID(unit model.DeploymentUnit) string {
+func hashUnit(unit model.DeploymentUnit) [sha256.Size]byte {
 	unit.ID, unit.Generation = "", 0
+	unit.TargetEnv, unit.TargetCluster, unit.SelectedTemplate = "", "", ""
 	content, err := json.Marshal(unit)
 	if err != nil {
 		// Only a NaN or infinite number cannot be encoded, and none of them can
 		// have been decoded from the document that the plan is made of.
 		panic(fmt.Sprintf("crm: encode unit of deployment %s: %v", unit.DeploymentKey, err))
 	}
-	sum := sha256.Sum256(content)
+	return sha256.Sum256(content)
+}
+
+// unitID names a unit after its content: the same wish always has the same id,
+// and another wish another one. shared is the hashUnit of all units of the plan;
+// what only this one has is added here, so that a plan for many clusters encodes
+// the common part once.
+func unitID(shared [sha256.Size]byte, unit model.DeploymentUnit) string {
+	sum := sha256.Sum256(fmt.Appendf(shared[:], "%q %q %q", unit.TargetEnv, unit.TargetCluster, unit.SelectedTemplate))
 	hash := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:idHashLength]
 	return idBase(unit.ClassKey) + "-" + hash
 }

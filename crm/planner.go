@@ -81,18 +81,26 @@ func MakePlan(d model.Deployment, p model.Package, clusters []string) (Plan, err
 		Telemetry:        planTelemetry(d.Telemetry),
 	}
 	plan := Plan{Units: make([]model.DeploymentUnit, len(selected)), UnknownEnvs: unknown}
+	shared := hashUnit(template)
 	for i, env := range selected {
 		unit := template
 		unit.TargetEnv, unit.TargetCluster = env, env
 		unit.SelectedTemplate = d.EnvTemplates[env]
-		unit.ID = unitID(unit)
+		unit.ID = unitID(shared, unit)
 		plan.Units[i] = unit
 	}
 	return plan, nil
 }
 
-func unknownMessage(unknown []string) string {
-	return "not configured: " + strings.Join(unknown, ", ")
+func unknownMessage(unknown []string) string { return "not configured: " + nameList(unknown) }
+
+// nameList lists names for people, who stop reading at some point.
+func nameList(names []string) string {
+	const enough = 10
+	if len(names) > enough {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:enough], ", "), len(names)-enough)
+	}
+	return strings.Join(names, ", ")
 }
 
 // selectEnvs picks the clusters: the explicit targets, else those of the
@@ -106,15 +114,20 @@ func selectEnvs(d model.Deployment, clusters []string) (selected, unknown []stri
 	if len(wanted) == 0 {
 		wanted = clusters
 	}
+	configured := make(map[string]bool, len(clusters))
+	for _, cluster := range clusters {
+		configured[cluster] = true
+	}
+	seen := make(map[string]bool, len(wanted))
 	for _, env := range wanted {
 		switch {
-		case slices.Contains(clusters, env):
-			if !slices.Contains(selected, env) {
-				selected = append(selected, env)
-			}
-		case len(d.TargetEnvs) > 0 && !slices.Contains(unknown, env):
+		case seen[env]:
+		case configured[env]:
+			selected = append(selected, env)
+		case len(d.TargetEnvs) > 0:
 			unknown = append(unknown, env)
 		}
+		seen[env] = true
 	}
 	return selected, unknown
 }

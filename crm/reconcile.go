@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/oprc/oprc-pm/model"
@@ -152,6 +153,7 @@ func (r *run) load(ctx context.Context, key string) (s situation, exists bool, e
 		}
 		s.units = append(s.units, unit)
 	}
+	slices.SortFunc(s.units, compareUnits)
 	return s, true, nil
 }
 

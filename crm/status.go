@@ -3,7 +3,6 @@ package crm
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/oprc/oprc-pm/model"
@@ -75,13 +74,13 @@ func (o observer) planned() model.Condition {
 	case len(o.w.plan.UnknownEnvs) > 0:
 		return verdict(ConditionPlanned, model.ConditionFalse, ReasonUnknownEnvironment, "%s", unknownMessage(o.w.plan.UnknownEnvs))
 	}
-	return verdict(ConditionPlanned, model.ConditionTrue, "Planned", "one unit in each of %s", strings.Join(o.w.plan.SelectedEnvs(), ", "))
+	return verdict(ConditionPlanned, model.ConditionTrue, "Planned", "one unit in each of %s", nameList(o.w.plan.SelectedEnvs()))
 }
 
 func (o observer) dispatched() model.Condition {
 	switch {
 	case o.w.deleting:
-		return verdict(ConditionDispatched, model.ConditionFalse, "Deleting", "units left in %s", strings.Join(clustersOf(o.units), ", "))
+		return verdict(ConditionDispatched, model.ConditionFalse, "Deleting", "units left in %s", nameList(clustersOf(o.units)))
 	case o.w.unplanned:
 		return verdict(ConditionDispatched, model.ConditionFalse, "NotPlanned", "there is no plan to carry out")
 	}
@@ -96,11 +95,11 @@ func (o observer) dispatched() model.Condition {
 	}
 	switch {
 	case len(refused) > 0:
-		return verdict(ConditionDispatched, model.ConditionFalse, "Refused", "refused by %s", strings.Join(refused, ", "))
+		return verdict(ConditionDispatched, model.ConditionFalse, "Refused", "refused by %s", nameList(refused))
 	case len(waiting) > 0:
-		return verdict(ConditionDispatched, model.ConditionFalse, "Dispatching", "not yet accepted by %s", strings.Join(waiting, ", "))
+		return verdict(ConditionDispatched, model.ConditionFalse, "Dispatching", "not yet accepted by %s", nameList(waiting))
 	}
-	return verdict(ConditionDispatched, model.ConditionTrue, "Accepted", "accepted by %s", strings.Join(o.w.plan.SelectedEnvs(), ", "))
+	return verdict(ConditionDispatched, model.ConditionTrue, "Accepted", "accepted by %s", nameList(o.w.plan.SelectedEnvs()))
 }
 
 func (o observer) ready() model.Condition {

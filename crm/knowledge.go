@@ -10,17 +10,17 @@ import (
 	"github.com/oprc/oprc-pm/storage"
 )
 
-// memory is what a leader run knows of a deployment beyond what is recorded:
+// knowledge is what a leader run knows of a deployment beyond what is recorded:
 // calls in flight, their outcomes, when to try again. Losing it costs nothing
 // but a repeated call. It is guarded by run.mu.
-type memory struct {
+type knowledge struct {
 	units  map[storage.UnitRef]*track
 	phases map[model.UnitPhase]int
 	// failures to read or record in a row.
 	failures int
 }
 
-// track is one unit's part of a memory.
+// track is one unit's part of a knowledge.
 type track struct {
 	// busy: a call waits or is in flight. There is never a second one, so calls
 	// for one unit cannot overtake each other.
@@ -41,17 +41,17 @@ type track struct {
 	uncertainUntil time.Time
 }
 
-// memoryOf returns the memory of a deployment. The caller holds mu.
-func (r *run) memoryOf(key string) *memory {
+// knowledgeOf returns what is known of a deployment. The caller holds mu.
+func (r *run) knowledgeOf(key string) *knowledge {
 	m, exists := r.deployments[key]
 	if !exists {
-		m = &memory{units: map[storage.UnitRef]*track{}}
+		m = &knowledge{units: map[storage.UnitRef]*track{}}
 		r.deployments[key] = m
 	}
 	return m
 }
 
-// forget drops the memory of a deployment that no longer exists.
+// forget drops what is known of a deployment that no longer exists.
 func (r *run) forget(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -62,7 +62,7 @@ func (r *run) forget(key string) {
 func (r *run) backoff(key string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := r.memoryOf(key)
+	m := r.knowledgeOf(key)
 	m.failures++
 	return r.growing(m.failures)
 }
@@ -86,17 +86,17 @@ func doubled(low, high time.Duration, times int) time.Duration {
 
 // lesson is the outcomes of a deployment's calls that are not yet recorded.
 type lesson struct {
-	r        *run
-	memory   *memory
-	outcomes map[storage.UnitRef]outcome
+	r         *run
+	knowledge *knowledge
+	outcomes  map[storage.UnitRef]outcome
 }
 
 // takeOutcomes copies the outcomes; settle drops them once they are recorded.
 func (r *run) takeOutcomes(key string) lesson {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := lesson{r: r, memory: r.memoryOf(key), outcomes: map[storage.UnitRef]outcome{}}
-	for ref, t := range l.memory.units {
+	l := lesson{r: r, knowledge: r.knowledgeOf(key), outcomes: map[storage.UnitRef]outcome{}}
+	for ref, t := range l.knowledge.units {
 		if t.outcome != nil {
 			l.outcomes[ref] = *t.outcome
 		}
@@ -125,15 +125,15 @@ func (l lesson) apply(units []model.UnitStatus, now time.Time) []model.UnitStatu
 func (l lesson) settle() {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
-	l.memory.failures = 0
+	l.knowledge.failures = 0
 	for ref := range l.outcomes {
-		l.memory.units[ref].outcome = nil
+		l.knowledge.units[ref].outcome = nil
 	}
 }
 
-// see brings a memory in line with the records and returns the track of each.
+// see brings a knowledge in line with the records and returns the track of each.
 // The caller holds mu.
-func (r *run) see(m *memory, units []model.UnitStatus, now time.Time) []*track {
+func (r *run) see(m *knowledge, units []model.UnitStatus, now time.Time) []*track {
 	tracks := make([]*track, len(units))
 	m.phases = map[model.UnitPhase]int{}
 	present := make(map[storage.UnitRef]bool, len(units))

@@ -1,0 +1,409 @@
+package crm
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/oprc/oprc-pm/crm/sim"
+	"github.com/oprc/oprc-pm/model"
+	"github.com/oprc/oprc-pm/storage"
+)
+
+func TestCreateRunsInBothClusters(t *testing.T) {
+	t.Parallel()
+	slow := func(c *sim.Config) { c.TimeToRunning = 30 * time.Millisecond }
+	w := newWorld(t, withSim("a", slow), withSim("b", slow))
+	w.lead(1)
+	w.put(cart("a", "b"))
+	w.running()
+	w.converged()
+
+	d := w.deployment()
+	for kind, reason := range map[string]string{
+		ConditionPlanned: "Planned", ConditionDispatched: "Accepted", ConditionReady: "Running",
+	} {
+		c := condition(t, d, kind)
+		if c.Status != model.ConditionTrue || c.Reason != reason || c.LastTransitionTime.IsZero() {
+			t.Errorf("condition %s: got %+v, want True with reason %s", kind, c, reason)
+		}
+	}
+	if got, want := d.Status.SelectedEnvs, []string{"a", "b"}; !slices.Equal(got, want) {
+		t.Errorf("selected envs: got %v, want %v", got, want)
+	}
+	unit := w.sims["a"].Units()[0].Unit
+	if unit.DeploymentKey != "cart" || unit.Generation != 1 || len(unit.Functions) != 1 {
+		t.Errorf("got unit %+v, want one of cart, generation 1, with one function", unit)
+	}
+	for _, call := range w.sims["a"].Calls(0) {
+		if call.Term != 1 || call.Generation != 1 || call.CorrelationID == "" {
+			t.Errorf("got call %+v, want term, generation and correlation id", call)
+		}
+		if call.Name == "deploy" && call.IdempotencyKey != unit.ID {
+			t.Errorf("idempotency key: got %q, want %q", call.IdempotencyKey, unit.ID)
+		}
+	}
+}
+
+func TestEmptyTargetsUseAllClusters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart())
+	w.running()
+	w.onlyUnitIn("a")
+	w.onlyUnitIn("b")
+}
+
+func TestUpdateReplacesOnlyWhatChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a", "b"))
+	w.running()
+	oldA, oldB := w.onlyUnitIn("a"), w.onlyUnitIn("b")
+
+	changed := cart("a", "b")
+	changed.EnvTemplates = map[string]string{"a": "knative"}
+	w.put(changed)
+	w.running()
+	w.converged()
+
+	newA := w.onlyUnitIn("a")
+	want := []string{"created " + oldA, "created " + newA, "deleted " + oldA}
+	if got := w.effects("a"); !slices.Equal(got, want) {
+		t.Errorf("cluster a: got %v, want %v", got, want)
+	}
+	if got, want := w.effects("b"), []string{"created " + oldB}; !slices.Equal(got, want) {
+		t.Errorf("cluster b: got %v, want it untouched: %v", got, want)
+	}
+}
+
+func TestOldUnitStaysUntilNewOneRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a"))
+	w.running()
+	old := w.onlyUnitIn("a")
+
+	w.sims["a"].SetFaults(sim.Faults{Condition: "Deploying"})
+	changed := cart("a")
+	changed.EnvTemplates = map[string]string{"a": "edge"}
+	w.put(changed)
+	until(t, "both units exist and are deploying", func() bool {
+		s, _ := w.situation("cart")
+		return len(s.units) == 2 && len(w.unitsIn("a")) == 2 &&
+			s.units[0].Phase == model.UnitDeploying && s.units[1].Phase == model.UnitDeploying
+	})
+	if got := w.effects("a"); slices.Contains(got, "deleted "+old) {
+		t.Errorf("got %v, want the old unit kept", got)
+	}
+	w.sims["a"].SetFaults(sim.Faults{})
+	w.running()
+	w.converged()
+}
+
+func TestPackageUpdateReplacesUnits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a"))
+	w.running()
+	old := w.onlyUnitIn("a")
+	w.putPackage(shop("img:2"))
+	until(t, "unit of the new image alone", func() bool {
+		units := w.sims["a"].Units()
+		return len(units) == 1 && units[0].Unit.ID != old
+	})
+	if got := *w.sims["a"].Units()[0].Unit.Functions[0].ProvisionConfig.ContainerImage; got != "img:2" {
+		t.Errorf("image: got %s, want img:2", got)
+	}
+}
+
+func TestRemovedTargetIsCleanedUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	d := cart("a", "b")
+	d.ODGM.EnvNodeIDs = map[string][]uint64{"a": {1}}
+	w.put(d)
+	w.running()
+	d.TargetEnvs = []string{"a"}
+	w.put(d)
+	until(t, "cluster b is empty", func() bool { return len(w.unitsIn("b")) == 0 })
+	w.running()
+	w.converged()
+}
+
+func TestDeleteRemovesUnitsThenForgets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a", "b"))
+	w.running()
+
+	w.sims["b"].SetFaults(sim.Faults{Calls: []string{"delete"}, Status: 503})
+	w.apply(storage.DeleteDeployment{Key: "cart"})
+	until(t, "cluster a is clean while b still refuses", func() bool {
+		s, exists := w.situation("cart")
+		return exists && len(s.units) == 1 && s.units[0].Cluster == "b" && s.units[0].LastError != ""
+	})
+	d := w.deployment()
+	if d.Condition != model.DeploymentDeleted {
+		t.Errorf("condition: got %s, want DELETED", d.Condition)
+	}
+	contains(t, d.Status.LastError, "b: delete: answered 503")
+
+	w.sims["b"].SetFaults(sim.Faults{})
+	w.gone()
+	if a, b := w.unitsIn("a"), w.unitsIn("b"); len(a)+len(b) != 0 {
+		t.Errorf("got units %v and %v, want none", a, b)
+	}
+}
+
+func TestPutTakesBackDelete(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a"))
+	w.running()
+	w.sims["a"].SetFaults(sim.Faults{Calls: []string{"delete"}, Hang: true})
+	w.apply(storage.DeleteDeployment{Key: "cart"})
+	until(t, "unit is being deleted", func() bool {
+		s, _ := w.situation("cart")
+		return len(s.units) == 1 && s.units[0].Phase == model.UnitDeleting
+	})
+	w.put(cart("a"))
+	until(t, "unit is wanted again", func() bool {
+		s, _ := w.situation("cart")
+		return len(s.units) == 1 && s.units[0].Phase == model.UnitPending
+	})
+	w.sims["a"].SetFaults(sim.Faults{})
+	w.running()
+	w.converged()
+}
+
+func TestHungClusterDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withSim("b", func(*sim.Config) {}))
+	w.sims["b"].SetFaults(sim.Faults{Hang: true})
+	w.lead(1)
+	w.put(cart("a", "b"))
+	// More deployments than there are workers or slots for b.
+	for _, key := range []string{"d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7", "d8", "d9", "d10", "d11"} {
+		d := cart("a", "b")
+		d.Key = key
+		w.put(d)
+	}
+	until(t, "all units of a run while b hangs", func() bool {
+		s, _ := w.situation("cart")
+		running := 0
+		for _, unit := range s.units {
+			if unit.Cluster == "a" && unit.Phase == model.UnitRunning {
+				running++
+			}
+		}
+		return running == 1 && len(w.unitsIn("a")) == 13
+	})
+	d := w.deployment()
+	if d.Condition != model.DeploymentPending {
+		t.Errorf("condition: got %s, want PENDING", d.Condition)
+	}
+	contains(t, condition(t, d, ConditionDispatched).Message, "b")
+	if len(w.unitsIn("b")) != 0 {
+		t.Errorf("cluster b: got %v, want nothing yet", w.unitsIn("b"))
+	}
+	w.sims["b"].SetFaults(sim.Faults{})
+	w.running()
+	w.converged2("a", 13)
+	until(t, "b has caught up", func() bool { return len(w.unitsIn("b")) == 13 })
+}
+
+// converged2 asserts the number of units of a cluster.
+func (w *world) converged2(cluster string, want int) {
+	w.t.Helper()
+	if got := len(w.unitsIn(cluster)); got != want {
+		w.t.Errorf("cluster %s: got %d units, want %d", cluster, got, want)
+	}
+}
+
+func TestFailuresThenRecovery(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]sim.Faults{
+		"unavailable":  {Status: 503},
+		"throttled":    {Status: 429},
+		"garbage":      {Garbage: true},
+		"half of them": {ErrorRate: 0.5},
+		"refused":      {Status: 422},
+		"redirected":   {Status: 302},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.sims["a"].SetFaults(fault)
+			w.lead(1)
+			w.put(cart("a", "b"))
+			if fault.ErrorRate == 0 {
+				until(t, "the error is shown", func() bool {
+					d := w.deployment()
+					return d.Status != nil && d.Status.LastError != ""
+				})
+				contains(t, w.deployment().Status.LastError, "a: deploy: answer")
+			}
+			w.sims["a"].SetFaults(sim.Faults{})
+			w.running()
+			w.converged()
+			if got := w.deployment().Status.LastError; got != "" {
+				t.Errorf("last error: got %q, want none", got)
+			}
+		})
+	}
+}
+
+func TestRefusedUnitIsDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withConfig(func(c *Config) { c.Dispatcher.RefusedRetryInterval = time.Hour }))
+	w.sims["a"].SetFaults(sim.Faults{Calls: []string{"deploy"}, Status: 422})
+	w.lead(1)
+	w.put(cart("a", "b"))
+	until(t, "down", func() bool { return w.deployment().Condition == model.DeploymentDown })
+	until(t, "the other one runs", func() bool {
+		s, _ := w.situation("cart")
+		return len(s.units) == 2 && s.units[1].Phase == model.UnitRunning
+	})
+	c := condition(t, w.deployment(), ConditionDispatched)
+	if c.Reason != "Refused" || c.Status != model.ConditionFalse {
+		t.Errorf("got %+v, want False, Refused", c)
+	}
+	deploys := 0
+	for _, call := range w.sims["a"].Calls(0) {
+		if call.Name == "deploy" {
+			deploys++
+		}
+	}
+	if deploys != 1 {
+		t.Errorf("got %d deploy calls, want 1: a refusal is not repeated soon", deploys)
+	}
+}
+
+func TestUnknownEnvironment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a", "mars"))
+	until(t, "the known one runs", func() bool {
+		s, _ := w.situation("cart")
+		return len(s.units) == 1 && s.units[0].Phase == model.UnitRunning &&
+			condition(t, s.deployment, ConditionReady).Message == "1 of 2 units run"
+	})
+	d := w.deployment()
+	c := condition(t, d, ConditionPlanned)
+	if c.Status != model.ConditionFalse || c.Reason != ReasonUnknownEnvironment {
+		t.Errorf("got %+v, want False, UnknownEnvironment", c)
+	}
+	contains(t, c.Message, "mars")
+	contains(t, d.Status.LastError, "mars")
+	if d.Condition != model.DeploymentDown {
+		t.Errorf("condition: got %s, want DOWN", d.Condition)
+	}
+}
+
+func TestLostUnitIsDeployedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a"))
+	w.running()
+	id := w.onlyUnitIn("a")
+	if lost, err := w.sims["a"].Lose(id); !lost || err != nil {
+		t.Fatalf("lose: got %v, %v, want true, nil", lost, err)
+	}
+	until(t, "unit is back", func() bool { return slices.Equal(w.unitsIn("a"), []string{id}) })
+	w.running()
+}
+
+func TestUnitGoesDownAndComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a"))
+	w.running()
+	w.sims["a"].SetFaults(sim.Faults{Condition: "Failed"})
+	until(t, "down", func() bool { return w.deployment().Condition == model.DeploymentDown })
+	w.sims["a"].SetFaults(sim.Faults{})
+	w.running()
+	if got := len(w.effects("a")); got != 1 {
+		t.Errorf("got effects %v, want only the first creation", w.effects("a"))
+	}
+}
+
+func TestFullClusterThenRoom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withSim("a", func(c *sim.Config) { c.Capacity = 1 }))
+	w.lead(1)
+	w.put(cart("a"))
+	w.running()
+	other := cart("a")
+	other.Key = "other"
+	w.put(other)
+	until(t, "the error is shown", func() bool {
+		s, _ := w.situation("other")
+		return s.deployment.Status != nil && s.deployment.Status.LastError != ""
+	})
+	s, _ := w.situation("other")
+	contains(t, s.deployment.Status.LastError, "no room")
+	w.apply(storage.DeleteDeployment{Key: "cart"})
+	until(t, "other runs", func() bool {
+		s, _ := w.situation("other")
+		return s.deployment.Condition == model.DeploymentRunning
+	})
+}
+
+func TestSteadyStateWritesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.put(cart("a", "b"))
+	set := metrics.NewSet()
+	d := w.dispatcher(set)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); d.Run(ctx, 1) }()
+	defer func() { cancel(); <-done }()
+	w.running()
+
+	// Settled: whatever is on its way has arrived when both clusters were
+	// polled again.
+	polls := func(cluster string) (n int) {
+		for _, call := range w.sims[cluster].Calls(0) {
+			if call.Name == "status" {
+				n++
+			}
+		}
+		return n
+	}
+	a, b := polls("a"), polls("b")
+	until(t, "a poll of each", func() bool { return polls("a") > a && polls("b") > b })
+	before := w.store.Status().AppliedIndex
+	d.mu.Lock()
+	r := d.current
+	d.mu.Unlock()
+	reconciles := d.metrics.reconciles.Get()
+	for i := range 5 {
+		if err := r.resync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "resync is done", func() bool { return d.metrics.reconciles.Get() > reconciles+uint64(i) })
+	}
+	a, b = polls("a"), polls("b")
+	until(t, "three more polls of each", func() bool { return polls("a") > a+3 && polls("b") > b+3 })
+	if after := w.store.Status().AppliedIndex; after != before {
+		t.Errorf("applied index: got %d, want still %d", after, before)
+	}
+	if got := d.phases(model.UnitRunning); got != 2 {
+		t.Errorf("running units: got %v, want 2", got)
+	}
+}
