@@ -68,6 +68,10 @@ type Server struct {
 	shutdownErr error
 }
 
+// idleWorker is how long fasthttp keeps a goroutine without a connection. Its
+// pool also takes that long to notice that it was stopped.
+const idleWorker = 500 * time.Millisecond
+
 var errShutdown = errors.New("http server is shutting down")
 
 // New makes a server. It neither listens nor starts anything. cfg must be valid.
@@ -96,6 +100,7 @@ func New(cfg Config, deps Deps) *Server {
 		IdleTimeout:                  cfg.IdleTimeout,
 		Concurrency:                  cfg.MaxConns,
 		MaxConnsPerIP:                cfg.MaxConnsPerIP,
+		MaxIdleWorkerDuration:        idleWorker,
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
 		DisablePreParseMultipartForm: true,
@@ -139,6 +144,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		// plain requests have their own deadlines and are left to finish.
 		s.watches.close()
 		err := s.http.ShutdownWithContext(ctx)
+		if errors.Is(err, net.ErrClosed) {
+			err = nil // the listener, which is what was asked for
+		}
 		s.stop(errShutdown)
 		if err != nil {
 			s.conns.closeAll()
