@@ -1,0 +1,248 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/oprc/oprc-pm/fsm"
+	"github.com/oprc/oprc-pm/model"
+	"github.com/oprc/oprc-pm/storage"
+)
+
+const (
+	// Pause between attempts to find a leader that takes a command; a change of
+	// leader ends it early.
+	retryMin = 5 * time.Millisecond
+	retryMax = 250 * time.Millisecond
+)
+
+// stamper gives proposals the time. It never goes back on one node, whatever
+// the wall clock does.
+type stamper struct {
+	mu   sync.Mutex // guards last
+	last time.Time
+}
+
+func (s *stamper) now() time.Time {
+	now := time.Now().UTC().Round(0)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Before(s.last) {
+		now = s.last
+	}
+	s.last = now
+	return now
+}
+
+// encode stamps and encodes a request, once: every retry sends the same bytes,
+// and the request id in them makes the command apply at most once.
+func (n *Node) encode(req storage.Request) (data []byte, id string, err error) {
+	if req.Command == nil || len(req.ID) > 128 {
+		return nil, "", model.Errorf(model.CodeInvalid, "a request needs a command and an id of at most 128 bytes")
+	}
+	if req.ID == "" {
+		req.ID = randomID()
+	}
+	data, err = fsm.EncodeProposal(storage.Proposal{Request: req, At: n.stamp.now()})
+	if err != nil {
+		return nil, "", fmt.Errorf("encode proposal: %w", err)
+	}
+	if len(data) > n.cfg.MaxEntryBytes {
+		return nil, "", model.Errorf(model.CodeTooLarge, "the change has %d bytes, the limit is %d", len(data), n.cfg.MaxEntryBytes)
+	}
+	return data, req.ID, nil
+}
+
+// Apply implements storage.Store.
+func (n *Node) Apply(ctx context.Context, req storage.Request) (storage.Result, error) {
+	if !n.opened.Load() {
+		return storage.Result{}, unavailable(ErrClosed, "this node is not running")
+	}
+	data, _, err := n.encode(req)
+	if err != nil {
+		return storage.Result{}, err
+	}
+	ctx, cancel := n.bounded(ctx)
+	defer cancel()
+	result, err := n.propose(ctx, data)
+	if err != nil {
+		return storage.Result{}, err
+	}
+	if err := n.fsm.WaitApplied(ctx, result.Index); err != nil {
+		n.metrics.unknownOutcomes.Inc()
+		return result, &model.Error{Code: model.CodeUnknownOutcome, Err: err,
+			Message: fmt.Sprintf("the change was decided at index %d but this node has not applied it in time", result.Index)}
+	}
+	return result, result.Err()
+}
+
+// propose tries until some leader decided on the command or ctx ends. Sending it
+// again is safe after any failure, because the bytes carry the request id.
+func (n *Node) propose(ctx context.Context, data []byte) (storage.Result, error) {
+	proposed, hint := false, ""
+	pause := retryMin
+	for {
+		changed := n.changed.wait()
+		result, err := n.attempt(ctx, data, hint)
+		if err == nil {
+			return result, nil
+		}
+		var failed *attemptError
+		if !errors.As(err, &failed) {
+			return storage.Result{}, err // decided: too large, malformed
+		}
+		proposed = proposed || failed.proposed
+		hint = failed.hint
+		if ctx.Err() != nil {
+			return storage.Result{}, n.giveUp(ctx, proposed, err)
+		}
+		n.metrics.retries.Inc()
+		timer := time.NewTimer(pause/2 + rand.N(pause))
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return storage.Result{}, n.giveUp(ctx, proposed, err)
+		}
+		timer.Stop()
+		pause = min(2*pause, retryMax)
+	}
+}
+
+// giveUp words the end of all attempts. It says unknown_outcome exactly when
+// some attempt may have reached a log.
+func (n *Node) giveUp(ctx context.Context, proposed bool, last error) error {
+	if proposed {
+		n.metrics.unknownOutcomes.Inc()
+		return &model.Error{Code: model.CodeUnknownOutcome, Err: last,
+			Message: "the change was proposed but it is not known whether it was committed; sending it again with the same request id is safe"}
+	}
+	if errors.Is(context.Cause(ctx), ErrClosed) {
+		return unavailable(last, "this node is shutting down; nothing was changed")
+	}
+	if errors.Is(last, errBusy) {
+		return unavailable(last, "too many writes are waiting; nothing was changed")
+	}
+	return unavailable(last, "there is no leader; nothing was changed")
+}
+
+// attempt proposes once, here or at the leader. A hint from the node that
+// refused last is better than what this node believes.
+func (n *Node) attempt(ctx context.Context, data []byte, hint string) (storage.Result, error) {
+	if n.raft.State() == raft.Leader {
+		return n.tryLocal(ctx, data)
+	}
+	leader := hint
+	if leader == "" || leader == n.id.serverID {
+		leader = n.leaderID()
+	}
+	if leader == "" || leader == n.id.serverID {
+		return storage.Result{}, notProposed(errors.New("no leader is known"))
+	}
+	return n.tryForward(ctx, leader, data)
+}
+
+// leaderID is the server id of the leader as this node knows it, or "".
+func (n *Node) leaderID() string {
+	_, id := n.raft.LeaderWithID()
+	return string(id)
+}
+
+type outcome struct {
+	result storage.Result
+	err    error
+}
+
+// tryLocal proposes on this node and waits for the outcome.
+func (n *Node) tryLocal(ctx context.Context, data []byte) (storage.Result, error) {
+	done := make(chan outcome, 1)
+	pr, err := newProposal(data, n.cfg.MaxEntryBytes, func(r storage.Result, err error) { done <- outcome{r, err} })
+	if err != nil {
+		return storage.Result{}, err
+	}
+	if err := n.proposer.propose(ctx, pr, true); err != nil {
+		return storage.Result{}, err
+	}
+	select {
+	case o := <-done:
+		return o.result, o.err
+	case <-ctx.Done():
+		return storage.Result{}, maybeProposed(context.Cause(ctx))
+	}
+}
+
+// tryForward sends the command to the leader. The receiver never sends it on.
+func (n *Node) tryForward(ctx context.Context, leader string, data []byte) (storage.Result, error) {
+	n.metrics.forwarded.Inc()
+	answer, err := n.client.call(ctx, leader, laneBulk, framePropose, data)
+	var remote *remoteError
+	switch {
+	case err == nil:
+	case errors.As(err, &remote):
+		return storage.Result{}, fromRemote(remote)
+	case errors.Is(err, errNotSent):
+		return storage.Result{}, notProposed(err)
+	default:
+		return storage.Result{}, maybeProposed(err)
+	}
+	result, err := fsm.DecodeResult(answer)
+	if err != nil {
+		return storage.Result{}, maybeProposed(fmt.Errorf("decode result: %w", err))
+	}
+	return result, nil
+}
+
+// servePropose takes a forwarded command: here or not at all.
+func (n *Node) servePropose(ctx context.Context, _ string, payload []byte, respond respond) {
+	if n.raft.State() != raft.Leader {
+		respond(nil, &remoteError{code: remoteNotLeader, leader: n.leaderID(), message: "this node is not the leader"})
+		return
+	}
+	pr, err := newProposal(payload, n.cfg.MaxEntryBytes, func(r storage.Result, err error) {
+		if err != nil {
+			respond(nil, n.withHint(err))
+			return
+		}
+		respond(fsm.AppendResult(nil, r), nil)
+	})
+	if err == nil {
+		err = n.proposer.propose(ctx, pr, false)
+	}
+	if err != nil {
+		respond(nil, n.withHint(err))
+	}
+}
+
+// withHint adds who leads to a refusal.
+func (n *Node) withHint(err error) error {
+	var failed *attemptError
+	if errors.As(err, &failed) && !failed.proposed && failed.hint == "" {
+		return &attemptError{err: failed.err, hint: n.leaderID()}
+	}
+	return err
+}
+
+// bounded gives ctx the default deadline if it has none, and ends it when the
+// node closes.
+func (n *Node) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancelTimeout context.CancelFunc
+		ctx, cancelTimeout = context.WithTimeout(ctx, n.cfg.DefaultTimeout)
+		out, cancel := n.untilClosed(ctx)
+		return out, func() { cancel(); cancelTimeout() }
+	}
+	return n.untilClosed(ctx)
+}
+
+func (n *Node) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
+	out, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(n.ctx, func() { cancel(context.Cause(n.ctx)) })
+	return out, func() { stop(); cancel(nil) }
+}

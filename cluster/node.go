@@ -1,0 +1,441 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/hashicorp/raft"
+
+	"github.com/oprc/oprc-pm/fsm"
+	"github.com/oprc/oprc-pm/storage"
+)
+
+// Deps are what a node needs from its surroundings. All may be left zero.
+type Deps struct {
+	Logger *slog.Logger
+	// Metrics gets this node's metrics; two nodes must not share one.
+	Metrics *metrics.Set
+	// Network makes listeners and connections; nil: plain TCP.
+	Network Network
+}
+
+// Node is a member of a Raft cluster. It implements storage.Store. All methods
+// may be called from many goroutines, once Open has returned.
+type Node struct {
+	cfg     Config
+	logger  *slog.Logger
+	network Network
+	metrics *nodeMetrics
+
+	dir      *dataDir
+	id       *identity
+	book     *addrBook
+	promises *promises
+	fsm      *fsm.FSM
+	stores   *raftStores
+	raft     *raft.Raft
+	// raftRef is for the goroutines of the library, which begin before raft is
+	// set.
+	raftRef   atomic.Pointer[raft.Raft]
+	transport *raft.NetworkTransport
+	stream    *raftStream
+	observed  chan raft.Observation
+	mux       *mux
+	server    *rpcServer
+	client    *rpcClient
+	gossip    *gossip
+	proposer  *proposer
+	leader    *leadership
+	reads     *readIndexes
+	stamp     stamper
+
+	// changed: who leads, or whether this node does for certain.
+	changed signal
+	// gossipChanged: members came, went or changed.
+	gossipChanged signal
+	// readyAt is the index at which this node is ready; 0: not known yet.
+	readyAt atomic.Uint64
+
+	// ctx ends with ErrClosed or a fault; loops end with it.
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	// late ends after Raft is shut down, for the loops that it needs until then.
+	late       context.Context
+	cancelLate context.CancelFunc
+	wg, lateWG sync.WaitGroup
+	transferMu sync.Mutex
+
+	opened    atomic.Bool
+	openMu    sync.Mutex // guards the life cycle
+	openCalls int
+	closed    bool
+	closeErr  error
+	// leaving is set by Shutdown: say goodbye to gossip.
+	leaving atomic.Bool
+
+	downOnce  sync.Once
+	down      raft.Future
+	faultOnce sync.Once
+	fault     error // valid once done is closed
+	done      chan struct{}
+}
+
+var _ storage.Store = (*Node)(nil)
+
+// New makes a node; Open starts it.
+func New(cfg Config, deps Deps) *Node {
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	if deps.Metrics == nil {
+		deps.Metrics = metrics.NewSet()
+	}
+	if deps.Network == nil {
+		deps.Network = newTCPNetwork()
+	}
+	n := &Node{
+		cfg:      cfg,
+		logger:   deps.Logger.With("node", cfg.NodeName),
+		network:  deps.Network,
+		metrics:  newNodeMetrics(deps.Metrics),
+		leader:   newLeadership(),
+		observed: make(chan raft.Observation, 16),
+		done:     make(chan struct{}),
+	}
+	n.ctx, n.cancel = context.WithCancelCause(context.Background())
+	n.late, n.cancelLate = context.WithCancel(context.Background())
+	n.reads = newReadIndexes(n)
+	return n
+}
+
+// Open starts the node. It returns when the node runs, not when there is a
+// leader: see Status. After an error, and after Close, the node cannot be opened
+// again; make a new one.
+func (n *Node) Open(ctx context.Context) error {
+	n.openMu.Lock()
+	defer n.openMu.Unlock()
+	if n.openCalls++; n.openCalls > 1 || n.closed {
+		return errors.New("node was opened before")
+	}
+	if err := n.cfg.Validate(); err != nil {
+		return fmt.Errorf("cluster configuration: %w", err)
+	}
+	if err := n.open(ctx); err != nil {
+		return errors.Join(err, n.closeLocked())
+	}
+	n.opened.Store(true)
+	n.logger.Info("node opened", "node_id", n.id.serverID, "cluster_id", n.id.clusterID(),
+		"cluster_addr", n.id.advertise, "gossip_addr", n.gossip.addr(), "applied", n.fsm.AppliedIndex())
+	return nil
+}
+
+func (n *Node) open(ctx context.Context) error {
+	if err := n.openFiles(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := n.openNetwork(); err != nil {
+		return err
+	}
+	if err := n.openRaft(); err != nil {
+		return err
+	}
+	if err := n.openGossip(); err != nil {
+		return err
+	}
+	n.metrics.gauges(n)
+	n.startLoops()
+	return nil
+}
+
+func (n *Node) openFiles() (err error) {
+	if n.dir, err = openDataDir(n.cfg.DataDir, n.cfg.LogStore); err != nil {
+		return err
+	}
+	n.id = newIdentity(n.dir)
+	n.logger = n.logger.With("node_id", n.id.serverID)
+	n.book = openAddrBook(n.dir.file("peers.json"), n.logger)
+	if n.promises, err = openPromises(n.dir.file("promise.json")); err != nil {
+		return err
+	}
+	if n.stores, err = openRaftStores(n.dir, n.cfg, n.logger); err != nil {
+		return err
+	}
+	n.fsm, err = fsm.Open(fsm.Config{
+		Dir: n.dir.file("fsm"), HistoryEntries: n.cfg.HistoryEntries, HistoryBytes: n.cfg.HistoryBytes,
+		Logger: n.logger.With("component", "fsm"), Metrics: n.metrics.set, OnFault: n.onFault,
+	})
+	if err != nil {
+		return fmt.Errorf("open state machine: %w", err)
+	}
+	if err := n.fsm.PrepareForStart(n.stores.snaps); err != nil {
+		return fmt.Errorf("restore state machine: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) openNetwork() error {
+	n.mux = &mux{
+		id: n.id, book: n.book, network: n.network, metrics: n.metrics, logger: n.logger,
+		quiet: newThrottle(10 * time.Second), maxConns: n.cfg.MaxConnections, admit: n.admit,
+	}
+	if err := n.mux.listen(n.cfg.ClusterAddr); err != nil {
+		return err
+	}
+	n.id.advertise = advertiseAddr(n.cfg.AdvertiseHost, n.cfg.ClusterAddr, n.mux.listener.Addr())
+	limit := n.cfg.MaxEntryBytes + frameSlack
+	n.client = newRPCClient(n.mux, n.peerAddr, limit, n.cfg.IOTimeout)
+	n.stream = newRaftStream(n.mux)
+	n.server = &rpcServer{
+		limit: limit, timeout: n.cfg.IOTimeout, metrics: n.metrics, logger: n.logger,
+		ctx: n.mux.ctx, slow: make(chan struct{}, slowCalls), wg: &n.lateWG,
+	}
+	n.server.handlers = map[frameType]handler{
+		framePropose:   n.servePropose,
+		frameReadIndex: n.serveReadIndex,
+		frameConfirm:   n.serveConfirm,
+		frameStatus:    n.serveStatus,
+		framePromise:   n.server.blocking(n.servePromise),
+		frameTransfer: n.server.blocking(func(ctx context.Context, _ string, target []byte) ([]byte, error) {
+			if n.raft.State() != raft.Leader {
+				return nil, &remoteError{code: remoteNotLeader, leader: n.leaderID(), message: "this node is not the leader"}
+			}
+			return nil, n.transferHere(ctx, string(target))
+		}),
+	}
+	n.mux.serve = map[protocol]func(net.Conn, string){
+		protocolRaft: n.stream.serve,
+		protocolRPC:  n.server.serve,
+	}
+	return nil
+}
+
+func (n *Node) openRaft() error {
+	hclogger := newHCLog(n.logger, "raft")
+	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		ServerAddressProvider: addressProvider{n}, Logger: hclogger, Stream: n.stream,
+		MaxPool: 3, Timeout: n.cfg.IOTimeout, MsgpackUseNewTimeFormat: true,
+	})
+	rc := n.cfg.raftConfig(raft.ServerID(n.id.serverID))
+	rc.Logger = hclogger
+	rc.NotifyCh = n.leader.notify
+	n.lateWG.Go(func() { n.runEdges(n.late) })
+	r, err := raft.NewRaft(rc, n.fsm, n.stores.log, n.stores.stable, n.stores.snaps, n.transport)
+	if err != nil {
+		return fmt.Errorf("start raft: %w", err)
+	}
+	n.raft = r
+	n.raftRef.Store(r)
+	r.RegisterObserver(raft.NewObserver(n.observed, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	}))
+	if err := n.resume(); err != nil {
+		return fmt.Errorf("resume bootstrap: %w", err)
+	}
+	n.proposer = newProposer(r, n.cfg, n.metrics, n.logger)
+	n.proposer.start()
+	return nil
+}
+
+func (n *Node) openGossip() error {
+	g := &gossip{
+		self: n.id.serverID, timings: timingsOf(n.cfg.FastGossip), book: n.book,
+		logger: n.logger.With("component", "gossip"), changed: n.gossipChanged.broadcast,
+	}
+	for _, seed := range n.cfg.Join {
+		g.seeds = append(g.seeds, withPort(seed))
+	}
+	n.gossip = g
+	n.id.onAdopt = func(string) { n.tellGossip() }
+	return g.open(n.cfg, n.network, n.ownMeta())
+}
+
+func (n *Node) ownMeta() memberMeta {
+	return memberMeta{
+		Name: n.cfg.NodeName, ClusterID: n.id.clusterID(), ClusterAddr: n.id.advertise, HTTPAddr: n.cfg.HTTPAddr,
+		Expect: n.cfg.BootstrapExpect, Version: n.cfg.Version, HasState: n.hasState(),
+	}
+}
+
+// tellGossip spreads what changed about this node.
+func (n *Node) tellGossip() {
+	if err := n.gossip.setMeta(n.ownMeta()); err != nil {
+		n.logger.Warn("gossip metadata was not changed", "err", err)
+	}
+}
+
+func (n *Node) startLoops() {
+	n.mux.start()
+	for _, loop := range []func(context.Context){
+		n.book.run, n.runTerms, n.runReady, n.runBootstrap,
+		n.reads.lead.run, n.reads.follow.run,
+		func(ctx context.Context) { n.gossip.run(ctx, n.wantedMembers) },
+	} {
+		n.wg.Go(func() { loop(n.ctx) })
+	}
+}
+
+// wantedMembers is how many nodes there should be.
+func (n *Node) wantedMembers() int {
+	return max(n.cfg.BootstrapExpect, len(n.raft.GetConfiguration().Configuration().Servers), min(len(n.cfg.Join), 1)+1)
+}
+
+// ID is this node's server id, valid after Open.
+func (n *Node) ID() string { return n.id.serverID }
+
+// ClusterAddr is where peers reach this node's cluster port, HOST:PORT.
+func (n *Node) ClusterAddr() string { return n.id.advertise }
+
+// GossipAddr is where others can join through this node.
+func (n *Node) GossipAddr() string { return n.gossip.addr() }
+
+// Metrics is the set that holds this node's metrics.
+func (n *Node) Metrics() *metrics.Set { return n.metrics.set }
+
+// Done is closed when the node stopped itself because of a fault, see Err. The
+// program must then close it and exit.
+func (n *Node) Done() <-chan struct{} { return n.done }
+
+// Err is the fault that stopped the node, or nil.
+func (n *Node) Err() error {
+	select {
+	case <-n.done:
+		return n.fault
+	default:
+		return nil
+	}
+}
+
+// onFault stops the node: its state can no longer be trusted. It is called on
+// the library's own goroutine and so must not wait.
+func (n *Node) onFault(err error) {
+	n.faultOnce.Do(func() {
+		n.logger.Error("node stopped because of a fault", "err", err)
+		n.fault = err
+		close(n.done)
+		n.cancel(fmt.Errorf("node stopped: %w", err))
+		n.stopRaft() // only signals
+	})
+}
+
+// stopRaft tells Raft to stop and returns what to wait on. The library gives a
+// future that really waits only to the first who asks, so that one is kept.
+func (n *Node) stopRaft() raft.Future {
+	r := n.raftRef.Load()
+	if r == nil {
+		return nil
+	}
+	n.downOnce.Do(func() { n.down = r.Shutdown() })
+	return n.down
+}
+
+// Shutdown leaves the cluster's service in good order: it hands leadership over,
+// says goodbye to gossip, and closes. ctx bounds the handing over. The node
+// stays a member: it is expected to come back.
+func (n *Node) Shutdown(ctx context.Context) error {
+	if n.opened.Load() && n.Err() == nil {
+		if n.raft.State() == raft.Leader && n.otherVoters() > 0 {
+			if err := n.TransferLeadership(ctx, ""); err != nil {
+				n.logger.Warn("leadership was not handed over", "err", err)
+			}
+		}
+		n.leaving.Store(true)
+	}
+	return n.Close()
+}
+
+func (n *Node) otherVoters() int {
+	servers := n.raft.GetConfiguration().Configuration().Servers
+	return len(slices.DeleteFunc(slices.Clone(servers), func(s raft.Server) bool {
+		return s.Suffrage != raft.Voter || string(s.ID) == n.id.serverID
+	}))
+}
+
+// Close stops the node at once and waits for everything it started. What is in
+// flight is decided first, as far as a majority can be reached. It may be called
+// more than once.
+func (n *Node) Close() error {
+	n.openMu.Lock()
+	defer n.openMu.Unlock()
+	return n.closeLocked()
+}
+
+func (n *Node) closeLocked() error {
+	if n.closed {
+		return n.closeErr
+	}
+	n.closed = true
+	n.opened.Store(false)
+	n.closeErr = n.close()
+	return n.closeErr
+}
+
+// close goes from the outside in: first whoever asks, then Raft, then the files.
+func (n *Node) close() error {
+	var errs []error
+	n.cancel(ErrClosed) // waiting callers, leader runs, all loops
+	if n.gossip != nil && n.gossip.list != nil {
+		if n.leaving.Load() {
+			n.gossip.leave()
+		}
+		n.gossip.close()
+	}
+	n.wg.Wait()
+	// A transfer ends by itself within an election timeout; the library may not
+	// answer one that it is shut down in.
+	n.transferMu.Lock()
+	defer n.transferMu.Unlock()
+	if n.proposer != nil {
+		// Without a majority Raft steps down after the lease and answers then.
+		patience := 2*n.cfg.LeaderLeaseTimeout + n.cfg.IOTimeout
+		if n.Err() != nil {
+			patience = time.Second // Raft is down, what it has not answered it never will
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		errs = append(errs, n.proposer.stop(ctx))
+		cancel()
+	}
+	down := n.stopRaft()
+	if n.mux != nil && n.mux.listener != nil {
+		n.mux.shut() // nothing waits for a peer any more
+	}
+	if down != nil {
+		errs = append(errs, down.Error())
+	}
+	if n.transport != nil {
+		n.transport.CloseStreams()
+		errs = append(errs, n.transport.Close())
+	}
+	n.cancelLate()
+	if n.mux != nil && n.mux.listener != nil {
+		n.client.close()
+		n.mux.wait()
+	}
+	n.lateWG.Wait()
+	return errors.Join(append(errs, n.closeFiles())...)
+}
+
+func (n *Node) closeFiles() error {
+	var errs []error
+	if n.fsm != nil {
+		errs = append(errs, n.fsm.Close())
+	}
+	if n.stores != nil {
+		errs = append(errs, n.stores.close())
+	}
+	if n.dir != nil {
+		n.dir.close()
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,393 @@
+// Package testcluster runs several real nodes in one process, over real TCP on
+// loopback, with short timers. It is for tests only.
+//
+// Whatever a test does, its cleanup always checks that the nodes still running
+// agree: the same applied index, and at the same index the same digest. Then it
+// closes them and checks that no goroutine is left. Because of that check tests
+// that use it must not run in parallel with others of their package.
+package testcluster
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/oprc/oprc-pm/cluster"
+	"github.com/oprc/oprc-pm/storage"
+)
+
+// patience is how long anything may take on a busy machine.
+const patience = 30 * time.Second
+
+// Cluster is a set of nodes. Its methods are for the goroutine of the test.
+type Cluster struct {
+	t      testing.TB
+	fabric *fabric
+	slots  []*slot
+	opts   options
+	logs   *testLog
+	dir    string
+}
+
+// slot is a node's place: its directory and settings outlive the node.
+type slot struct {
+	index int
+	cfg   cluster.Config
+	node  *cluster.Node // nil while it is down
+}
+
+type options struct {
+	configure []func(i int, c *cluster.Config)
+	expect    int
+	idle      bool
+}
+
+// Option changes how New builds the cluster.
+type Option func(*options)
+
+// WithConfig changes the settings of each node before it is first started.
+func WithConfig(fn func(i int, c *cluster.Config)) Option {
+	return func(o *options) { o.configure = append(o.configure, fn) }
+}
+
+// WithExpect sets bootstrap-expect of all nodes; the default is their number.
+func WithExpect(n int) Option { return func(o *options) { o.expect = n } }
+
+// NotStarted leaves all nodes down; the test starts them.
+func NotStarted() Option { return func(o *options) { o.idle = true } }
+
+// New starts n nodes that found a cluster, and waits until all are ready.
+func New(t testing.TB, n int, opts ...Option) *Cluster {
+	t.Helper()
+	// The directory outlives the nodes: cleanups run last in, first out.
+	c := &Cluster{t: t, fabric: newFabric(), logs: &testLog{t: t}, dir: t.TempDir()}
+	c.opts.expect = n
+	for _, o := range opts {
+		o(&c.opts)
+	}
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() { c.cleanup(before) })
+	for range n {
+		c.Add(c.opts.expect)
+	}
+	if c.opts.idle {
+		return c
+	}
+	for i := range n {
+		c.Start(i)
+	}
+	c.WaitReady()
+	return c
+}
+
+// Add makes a place for one more node, not started yet, and returns its number.
+func (c *Cluster) Add(expect int) int {
+	i := len(c.slots)
+	cfg := FastConfig()
+	cfg.NodeName = fmt.Sprintf("node-%d", i)
+	cfg.DataDir = filepath.Join(c.dir, cfg.NodeName)
+	cfg.BootstrapExpect = expect
+	for _, fn := range c.opts.configure {
+		fn(i, &cfg)
+	}
+	c.slots = append(c.slots, &slot{index: i, cfg: cfg})
+	return i
+}
+
+// FastConfig is a node on loopback, on free ports, with short timers.
+func FastConfig() cluster.Config {
+	cfg := cluster.DefaultConfig()
+	cfg.ClusterAddr = "127.0.0.1:0"
+	cfg.GossipAddr = "127.0.0.1:0"
+	cfg.HTTPAddr = "127.0.0.1:1"
+	cfg.Version = "test"
+	cfg.HeartbeatTimeout = 150 * time.Millisecond
+	cfg.ElectionTimeout = 150 * time.Millisecond
+	cfg.LeaderLeaseTimeout = 100 * time.Millisecond
+	cfg.CommitTimeout = 5 * time.Millisecond
+	cfg.MembershipInterval = 50 * time.Millisecond
+	cfg.DigestInterval = 100 * time.Millisecond
+	cfg.IOTimeout = 2 * time.Second
+	cfg.HistoryEntries = 4096
+	cfg.HistoryBytes = 4 << 20
+	cfg.FastGossip = true
+	return cfg
+}
+
+// Config returns the settings of node i, to be changed while it is down.
+func (c *Cluster) Config(i int) *cluster.Config { return &c.slots[i].cfg }
+
+// Size is the number of places.
+func (c *Cluster) Size() int { return len(c.slots) }
+
+// Start starts node i, which is down. It joins through the nodes that are up.
+func (c *Cluster) Start(i int) *cluster.Node {
+	c.t.Helper()
+	s := c.slots[i]
+	if s.node != nil {
+		c.t.Fatalf("node %d is up already", i)
+	}
+	cfg := s.cfg
+	for _, other := range c.slots {
+		if other.node != nil {
+			cfg.Join = append(cfg.Join, other.node.GossipAddr())
+		}
+	}
+	node := cluster.New(cfg, cluster.Deps{Logger: c.logs.logger(i), Network: c.fabric.of(i)})
+	if err := node.Open(context.Background()); err != nil {
+		c.t.Fatalf("open node %d: %v", i, err)
+	}
+	s.node = node
+	return node
+}
+
+// Node returns node i, which must be up.
+func (c *Cluster) Node(i int) *cluster.Node {
+	c.t.Helper()
+	if c.slots[i].node == nil {
+		c.t.Fatalf("node %d is down", i)
+	}
+	return c.slots[i].node
+}
+
+// Up returns the numbers of the nodes that are up.
+func (c *Cluster) Up() []int {
+	var up []int
+	for i, s := range c.slots {
+		if s.node != nil {
+			up = append(up, i)
+		}
+	}
+	return up
+}
+
+// Stop shuts node i down in good order.
+func (c *Cluster) Stop(i int) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	node := c.Node(i)
+	c.slots[i].node = nil
+	if err := node.Shutdown(ctx); err != nil {
+		c.t.Errorf("shut down node %d: %v", i, err)
+	}
+}
+
+// Crash takes node i away in the middle of whatever it does: its connections
+// break first, then it is closed.
+func (c *Cluster) Crash(i int) {
+	c.t.Helper()
+	node := c.Node(i)
+	c.slots[i].node = nil
+	c.fabric.isolate(i)
+	if err := node.Close(); err != nil {
+		c.t.Errorf("close node %d: %v", i, err)
+	}
+	c.fabric.rejoin(i)
+}
+
+// Restart starts a node that is down, on the addresses that it had, if it can.
+func (c *Cluster) Restart(i int) *cluster.Node {
+	c.t.Helper()
+	return c.Start(i)
+}
+
+// RestartWithNewAddrs stops every node and starts all of them on other ports.
+// Nothing but their data directories survives.
+func (c *Cluster) RestartWithNewAddrs() {
+	c.t.Helper()
+	for _, i := range c.Up() {
+		c.Crash(i)
+	}
+	// Hold the old ports while the new ones are picked, so that they differ.
+	for i := range c.slots {
+		c.Start(i)
+	}
+}
+
+// Partition cuts the given nodes off from the others; among themselves they stay
+// connected. Gossip is not cut: it only hints.
+func (c *Cluster) Partition(ids ...int) { c.fabric.partition(ids) }
+
+// Heal undoes Partition.
+func (c *Cluster) Heal() { c.fabric.heal() }
+
+// Leader waits for a node that leads for certain, and returns its number.
+func (c *Cluster) Leader(t testing.TB) int {
+	t.Helper()
+	leader := -1
+	Wait(t, "a leader that all others follow", func() error {
+		up := c.Up()
+		found := slices.IndexFunc(up, func(i int) bool { return c.Node(i).Status().Role == storage.RoleLeader })
+		if found < 0 {
+			return fmt.Errorf("none of %v leads", up)
+		}
+		leader = up[found]
+		st := c.Node(leader).Status()
+		for _, i := range up {
+			other := c.Node(i).Status()
+			if other.Term > st.Term {
+				return fmt.Errorf("node %d is in term %d, the leader in %d", i, other.Term, st.Term)
+			}
+		}
+		return nil
+	})
+	return leader
+}
+
+// WaitLeader waits until there is a leader.
+func (c *Cluster) WaitLeader(t testing.TB) { t.Helper(); c.Leader(t) }
+
+// WaitReady waits until every node that is up is ready.
+func (c *Cluster) WaitReady() {
+	c.t.Helper()
+	Wait(c.t, "all nodes to be ready", func() error {
+		for _, i := range c.Up() {
+			if st := c.Node(i).Status(); !st.Ready {
+				return fmt.Errorf("node %d: %s", i, st.Reason)
+			}
+		}
+		return nil
+	})
+}
+
+// WaitApplied waits until every node that is up has applied index.
+func (c *Cluster) WaitApplied(t testing.TB, index uint64) {
+	t.Helper()
+	Wait(t, fmt.Sprintf("index %d to be applied everywhere", index), func() error {
+		for _, i := range c.Up() {
+			if st := c.Node(i).Status(); st.AppliedIndex < index {
+				return fmt.Errorf("node %d is at %d", i, st.AppliedIndex)
+			}
+		}
+		return nil
+	})
+}
+
+// WaitVoters waits until the leader counts n voters that are alive.
+func (c *Cluster) WaitVoters(t testing.TB, n int) {
+	t.Helper()
+	Wait(t, fmt.Sprintf("%d voters", n), func() error {
+		members, err := c.Node(c.Leader(t)).Members(context.Background())
+		if err != nil {
+			return err
+		}
+		voters := 0
+		for _, m := range members {
+			if m.Voter && m.Alive {
+				voters++
+			}
+		}
+		if voters != n {
+			return fmt.Errorf("%d voters of %d members", voters, len(members))
+		}
+		return nil
+	})
+}
+
+// Wait polls cond until it returns nil, or fails the test with its last error.
+func Wait(t testing.TB, what string, cond func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := cond()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %s for %s: %v", patience, what, err)
+		}
+		<-tick.C
+	}
+}
+
+// cleanup is the check at the end of every test.
+func (c *Cluster) cleanup(before goleak.Option) {
+	c.Heal()
+	c.checkAgreement()
+	for _, i := range c.Up() {
+		node := c.slots[i].node
+		c.slots[i].node = nil
+		if err := node.Close(); err != nil {
+			c.t.Errorf("close node %d: %v", i, err)
+		}
+	}
+	c.logs.stop()
+	// The gossip library's goroutines end soon after, not with, its shutdown.
+	deadline := time.Now().Add(patience)
+	for {
+		err := goleak.Find(before)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Errorf("goroutines are left: %v", err)
+			return
+		}
+	}
+}
+
+// checkAgreement asserts that equal index means equal digest (I4), and that the
+// nodes come to the same index when a majority is up.
+func (c *Cluster) checkAgreement() {
+	up := c.Up()
+	if len(up) == 0 {
+		return
+	}
+	var last error
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if last = c.agree(up); last == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+		<-tick.C
+	}
+	c.t.Errorf("nodes do not agree: %v", last)
+}
+
+func (c *Cluster) agree(up []int) error {
+	digests := make(map[uint64]string)
+	indexes := make(map[uint64][]int)
+	var members, quorum int
+	for _, i := range up {
+		st := c.slots[i].node.Status()
+		if err := c.slots[i].node.Err(); err != nil {
+			return fmt.Errorf("node %d stopped: %w", i, err)
+		}
+		if other, ok := digests[st.DigestIndex]; ok && other != st.Digest {
+			return fmt.Errorf("digests differ at index %d: %s and %s", st.DigestIndex, other, st.Digest)
+		}
+		digests[st.DigestIndex] = st.Digest
+		indexes[st.AppliedIndex] = append(indexes[st.AppliedIndex], i)
+		if st.Role == storage.RoleLeader {
+			list, err := c.slots[i].node.Members(context.Background())
+			if err != nil {
+				return err
+			}
+			for _, m := range list {
+				if m.Voter {
+					quorum++
+				}
+			}
+		}
+		if st.ClusterID != "" {
+			members++
+		}
+	}
+	if quorum > 0 && len(indexes) > 1 && members == len(up) {
+		return fmt.Errorf("applied indexes differ: %v", indexes)
+	}
+	return nil
+}
