@@ -30,7 +30,7 @@ func checkImports(tr *tree) []string {
 	for _, f := range tr.files {
 		dir := f.dir()
 		r := roomOf(dir)
-		if r == nil && !slices.Contains(leaves, dir) {
+		if r == nil {
 			if !homeless[dir] {
 				homeless[dir] = true
 				findings = append(findings, fmt.Sprintf("%s: package %s has no row: say what it is for and what it may import; %s", f.path, dir, tableHint))
@@ -53,16 +53,9 @@ func checkImports(tr *tree) []string {
 	return findings
 }
 
-// ownImport says what is wrong with importing target from f; r is nil for a
-// leaf.
+// ownImport says what is wrong with importing target from f, a file of r.
 func ownImport(r *room, f *sourceFile, target string) string {
-	if r == nil {
-		if f.test && anyCovers(testSupport, target) {
-			return ""
-		}
-		return fmt.Sprintf("%s is a leaf and must not import %s or any other package of this module", f.dir(), target)
-	}
-	allowed := slices.Concat(r.mayImport, leaves)
+	allowed := r.mayImport
 	if f.test {
 		allowed = slices.Concat(allowed, testSupport, r.testsMayImport)
 	}
@@ -116,7 +109,6 @@ func TestImportsCatches(t *testing.T) {
 		name, file, imports, want string
 	}{
 		{"ok_downwards", "crm/a.go", module + "storage", ""},
-		{"ok_leaf", "model/a.go", module + "internal/clock", ""},
 		{"ok_test_support", "httpapi/a_test.go", module + "fsm", ""},
 		{"ok_own_package_from_external_test", "httpapi/a_test.go", module + "httpapi", ""},
 		{"ok_root_sees_all", "cmd/oprc-pm/a.go", module + "cluster", ""},
@@ -127,7 +119,6 @@ func TestImportsCatches(t *testing.T) {
 		{"err_test_support_in_production", "httpapi/a.go", module + "fsm", "httpapi may not import fsm"},
 		{"err_harness_sees_only_the_outside", "bench/a.go", module + "storage", "bench may not import storage"},
 		{"err_command_root_imported", "internal/client/a.go", module + "cmd/oprc-pm", "may not import cmd/oprc-pm"},
-		{"err_leaf_imports", "internal/clock/a.go", module + "model", "is a leaf"},
 		{"err_raft_in_api", "httpapi/a.go", "github.com/hashicorp/raft", "httpapi may not import github.com/hashicorp/raft"},
 		{"err_raft_in_api_test", "httpapi/a_test.go", "github.com/hashicorp/raft", "httpapi may not import"},
 		{"err_memberlist_in_crm", "crm/a.go", "github.com/hashicorp/memberlist", "crm may not import"},
@@ -187,11 +178,6 @@ func TestRoomsExist(t *testing.T) {
 	for _, r := range rooms {
 		if !slices.ContainsFunc(tr.files, func(f *sourceFile) bool { return covers(r.path, f.dir()) }) {
 			t.Errorf("room %s has a row but no Go file; %s", r.path, tableHint)
-		}
-	}
-	for _, leaf := range leaves {
-		if !slices.ContainsFunc(tr.files, func(f *sourceFile) bool { return f.dir() == leaf }) {
-			t.Errorf("leaf %s has a row but no Go file; %s", leaf, tableHint)
 		}
 	}
 }
