@@ -2,6 +2,7 @@ package archtest
 
 import (
 	"fmt"
+	"go/ast"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -178,6 +179,25 @@ func TestRoomsExist(t *testing.T) {
 	for _, r := range rooms {
 		if !slices.ContainsFunc(tr.files, func(f *sourceFile) bool { return covers(r.path, f.dir()) }) {
 			t.Errorf("room %s has a row but no Go file; %s", r.path, tableHint)
+		}
+	}
+}
+
+// TestLibraryRoomsAreNeeded keeps the table free of doors that nobody uses.
+func TestLibraryRoomsAreNeeded(t *testing.T) {
+	t.Parallel()
+	tr := workingCopy(t)
+	for i := range libraries {
+		lib := &libraries[i]
+		for _, where := range lib.rooms {
+			used := slices.ContainsFunc(tr.files, func(f *sourceFile) bool {
+				return covers(where, f.dir()) && slices.ContainsFunc(f.ast.Imports, func(spec *ast.ImportSpec) bool {
+					return libraryOf(importPath(spec)) == lib
+				})
+			})
+			if !used {
+				t.Errorf("%s may enter %s, but nothing there imports it: close the door; %s", lib.module, where, tableHint)
+			}
 		}
 	}
 }

@@ -59,23 +59,23 @@ type library struct {
 }
 
 var libraries = []library{
-	{module: "github.com/hashicorp/raft", rooms: []string{"fsm", "cluster", "cmd/oprc-pm", "internal/testcluster"}},
+	{module: "github.com/hashicorp/raft", rooms: []string{"fsm", "cluster"}},
 	{module: "github.com/hashicorp/raft-boltdb/v2", rooms: []string{"cluster"}},
 	{module: "github.com/hashicorp/raft-wal", rooms: []string{"cluster"}},
 	{module: "github.com/hashicorp/memberlist", rooms: []string{"cluster"}},
-	{module: "github.com/hashicorp/go-hclog", rooms: []string{"cluster", "fsm"}},
-	{module: "go.etcd.io/bbolt", rooms: []string{"storage/bolt", "fsm", "cluster"}},
+	{module: "github.com/hashicorp/go-hclog", rooms: []string{"cluster"}},
+	{module: "go.etcd.io/bbolt", rooms: []string{"storage/bolt", "cluster"}},
 	{module: "github.com/tidwall/btree", rooms: []string{"storage/memory"}},
-	{module: "github.com/valyala/fasthttp", rooms: []string{"httpapi", "crm", "crm/sim", "bench", "internal/client", "cmd/oprc-pm"}, inTests: true},
-	{module: "github.com/fasthttp/router", rooms: []string{"httpapi", "crm/sim"}},
+	{module: "github.com/valyala/fasthttp", rooms: []string{"httpapi", "bench"}, inTests: true},
+	{module: "github.com/fasthttp/router", rooms: []string{"httpapi"}},
 	{module: "github.com/VictoriaMetrics/metrics", rooms: []string{"*"}},
 	{module: "github.com/spf13/cobra", rooms: []string{"cmd/oprc-pm"}},
-	{module: "go.yaml.in/yaml/v3", rooms: []string{"model", "internal/config", "cmd/oprc-pm"}, inTests: true},
-	{module: "github.com/go-json-experiment/json", rooms: []string{"model", "storage", "fsm", "httpapi", "crm"}, inTests: true},
+	{module: "go.yaml.in/yaml/v3", rooms: []string{"model", "internal/config"}, inTests: true},
+	{module: "github.com/go-json-experiment/json", rooms: []string{"model", "storage", "fsm", "httpapi"}, inTests: true},
 	{module: "golang.org/x/sync", rooms: []string{"*"}, inTests: true},
 	{module: "github.com/google/go-cmp", rooms: []string{"storage/storagetest"}, inTests: true},
 	{module: "go.uber.org/goleak", rooms: []string{"internal/testcluster"}, inTests: true},
-	{module: "github.com/anishathalye/porcupine", rooms: []string{"internal/testcluster", "internal/testproc"}, inTests: true},
+	{module: "github.com/anishathalye/porcupine", inTests: true},
 }
 
 // A ban forbids a standard-library or third-party symbol.
