@@ -108,7 +108,7 @@ func newReader(data []byte, f Format) (reader, error) {
 	if f == YAML {
 		return newYAMLReader(data), nil
 	}
-	return newJSONReader(data), nil
+	return newJSONReader(data, newBudget()), nil
 }
 
 // readOne reads an input that must hold exactly one document, an object.

@@ -17,23 +17,24 @@ import (
 type jsonReader struct {
 	data    []byte
 	decoder *jsontext.Decoder
-	budget  budget
+	// limits are for each document, budget is what is left of them.
+	limits, budget budget
 	// items and names of the lists and objects that are being read, innermost
 	// last. Each is copied out once its length is known.
 	items []node
 	names []string
 }
 
-func newJSONReader(data []byte) *jsonReader {
+func newJSONReader(data []byte, limits budget) *jsonReader {
 	// Duplicate names are let through here: the binder reports them with their
 	// path, together with all other problems.
 	decoder := jsontext.NewDecoder(bytes.NewBuffer(data), jsontext.AllowDuplicateNames(true))
-	return &jsonReader{data: data, decoder: decoder}
+	return &jsonReader{data: data, decoder: decoder, limits: limits}
 }
 
 // next returns the next document and the line it begins on, or io.EOF.
 func (r *jsonReader) next() (*node, int, error) {
-	r.budget = newBudget()
+	r.budget = r.limits
 	if r.decoder.PeekKind() == jsontext.KindInvalid {
 		if _, err := r.decoder.ReadToken(); errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, 0, io.EOF

@@ -63,12 +63,12 @@ func TestDecodeIgnoresSystemFields(t *testing.T) {
 func TestDecodeUnknownFields(t *testing.T) {
 	t.Parallel()
 	_, unknown, err := model.DecodePackage([]byte(`{"name":"p","color":1,
-		"classes":[{"key":"C"},{"key":"D","odd name":{"x":1}}],
+		"classes":[{"key":"C"},{"key":"D","odd\u00e9 \nname":{"x":1}}],
 		"deployments":[{"key":"d","class_key":"C","odgm":{"features":[]}}]}`), model.JSON)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantEqual(t, unknown, []string{"color", `classes[1]["odd name"]`, "deployments[0].odgm.features"})
+	wantEqual(t, unknown, []string{"color", `classes[1]["odd\u00e9 \nname"]`, "deployments[0].odgm.features"})
 }
 
 func TestDecodePackageJSONProblems(t *testing.T) {
@@ -286,5 +286,6 @@ func TestDecodeBoundsProblems(t *testing.T) {
 
 	long := strings.Repeat("é", 100)
 	_, _, err = model.DecodePackage([]byte(`{"name":"`+long+`"}`), model.JSON)
-	wantEqual(t, problemsOf(t, err), []string{`name: may only hold letters, digits, '.', '_' and '-', got "` + strings.Repeat("é", 32) + `"…`})
+	wantEqual(t, problemsOf(t, err), []string{`name: may only hold letters, digits, '.', '_' and '-', got "` + strings.Repeat("é", 32) + `..."`})
+
 }

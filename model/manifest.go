@@ -79,7 +79,8 @@ func inDocument(index int, p Problem) Problem {
 	return Problem{Path: document, Message: p.Message}
 }
 
-// decodeManifest finds out what a document is and decodes it as that.
+// decodeManifest finds out what a document is and decodes it as that. A field
+// that both a package and a deployment have (functions) decides last.
 func decodeManifest(root *node) (Manifest, []Problem) {
 	hasAny := func(names ...string) bool {
 		for _, name := range names {
@@ -92,13 +93,13 @@ func decodeManifest(root *node) (Manifest, []Problem) {
 	switch {
 	case root.kind != nodeObject:
 		return Manifest{}, []Problem{{Message: "must be an object, got " + root.describe()}}
-	case hasAny("classes", "functions", "version", "dependencies", "disabled"):
+	case hasAny("classes", "version", "dependencies", "disabled"):
 		return packageManifest(root)
-	case hasAny("deployments"):
+	case hasAny("deployments") && !hasAny("functions"):
 		return deploymentSetManifest(root)
 	case hasAny("key", "package_name", "class_key"):
 		return deploymentManifest(root)
-	case hasAny("name"):
+	case hasAny("name", "functions"):
 		return packageManifest(root)
 	default:
 		return Manifest{}, []Problem{{Message: "is neither a package (name, classes, functions) nor a deployment (key, package_name, class_key)"}}

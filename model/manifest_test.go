@@ -38,6 +38,17 @@ func TestDecodeManifests(t *testing.T) {
 		},
 		{"deployments_none", model.YAML, "name: p\ndeployments:\n", []summary{{Line: 1, Index: 1}}},
 		{"deployment", model.YAML, "key: a\npackage_name: p\nclass_key: C\n", []summary{{Deployments: []string{"p/a"}, Line: 1, Index: 1}}},
+		{"deployment_with_functions", model.YAML, "key: a\npackage_name: p\nclass_key: C\nfunctions: [{function_key: f}]\n", []summary{{Deployments: []string{"p/a"}, Line: 1, Index: 1}}},
+		{
+			"deployment_as_read_from_the_api", model.JSON,
+			`{"resource_version":3,"generation":1,"condition":"RUNNING","status":{"replication_factor":1},"key":"a","package_name":"p","class_key":"C","functions":[]}`,
+			[]summary{{Deployments: []string{"p/a"}, Line: 1, Index: 1}},
+		},
+		{"package_of_functions", model.YAML, "name: p\nfunctions: [{key: f}]\n", []summary{{Package: "p", Line: 1, Index: 1}}},
+		{
+			"package_of_functions_with_deployments", model.YAML, "name: p\nfunctions: [{key: f}]\ndeployments: [{key: a, package_name: q, class_key: C}]\n",
+			[]summary{{Package: "p", Deployments: []string{"q/a"}, Line: 1, Index: 1}},
+		},
 		{
 			"many", model.YAML, "---\n# first\nname: p\nversion: 1\n---\n---\nkey: a\npackage_name: p\nclass_key: C\n...\n",
 			[]summary{{Package: "p", Line: 3, Index: 1}, {Deployments: []string{"p/a"}, Line: 7, Index: 3}},

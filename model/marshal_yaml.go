@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -17,7 +18,7 @@ func MarshalYAML(v any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode as JSON: %w", err)
 	}
-	root, _, err := newJSONReader(data).next()
+	root, _, err := newJSONReader(data, budget{values: math.MaxInt, bytes: math.MaxInt}).next()
 	if err != nil {
 		return nil, fmt.Errorf("read back JSON: %w", err)
 	}

@@ -38,6 +38,17 @@ func TestMarshalYAML(t *testing.T) {
 	}
 }
 
+// The limits of input do not apply to what is shown: a long list is longer than
+// any document.
+func TestMarshalYAMLLongList(t *testing.T) {
+	t.Parallel()
+	got, err := model.MarshalYAML(make([]int, 300_001))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, len(got), 300_001*len("- 0\n"))
+}
+
 func TestMarshalYAMLErrors(t *testing.T) {
 	t.Parallel()
 	for _, in := range []any{json.RawMessage("{"), func() {}, "\xff"} {

@@ -2,6 +2,10 @@ package model
 
 // Package (OPackage) is a named set of classes and functions.
 //
+// The json tags name and order the fields. Members that are optional in input
+// and may be null are pointers; bind:"required" marks a member that must be
+// present although its zero value is legal.
+//
 // The order of the fields is the order of the encoded document: what the store
 // must find quickly (metadata, dependencies) comes before what is long.
 type Package struct {

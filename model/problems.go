@@ -82,8 +82,9 @@ func (ps *problems) path() string {
 			}
 			b.WriteString(s.name)
 		default:
+			// ASCII, as paths of unknown fields go into a header.
 			b.WriteByte('[')
-			b.WriteString(echo(s.name))
+			b.WriteString(strconv.QuoteToASCII(cut(s.name)))
 			b.WriteByte(']')
 		}
 	}
@@ -105,15 +106,17 @@ func isPlainMember(name string) bool {
 
 // echo quotes a piece of input for a message, cut to a length that cannot
 // drown it.
-func echo(text string) string {
+func echo(text string) string { return strconv.Quote(cut(text)) }
+
+func cut(text string) string {
 	if len(text) <= maxEcho {
-		return strconv.Quote(text)
+		return text
 	}
-	cut := maxEcho
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
+	end := maxEcho
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
 	}
-	return strconv.Quote(text[:cut]) + "…"
+	return text[:end] + "..."
 }
 
 // within tells whether path is ancestor itself or lies below it.
