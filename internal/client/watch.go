@@ -139,9 +139,7 @@ func (w *Watch) take(m message) (Change, bool, error) {
 		return Change{}, false, nil
 	case wire.Kind == "":
 		// Only the index advanced.
-		if wire.Index > w.done {
-			w.done = wire.Index
-		}
+		w.done = max(w.done, wire.Index, indexOf(m.id))
 		return Change{}, false, nil
 	case wire.Index <= w.done:
 		return Change{}, false, nil
@@ -157,7 +155,19 @@ func (w *Watch) take(m message) (Change, bool, error) {
 		return Change{}, false, nil
 	}
 	w.seen.count++
+	if string(wire.Document) == "null" {
+		wire.Document = nil
+	}
 	return wire.Change, true, nil
+}
+
+// indexOf reads the id of a message; 0 when it has none.
+func indexOf(id string) uint64 {
+	index, err := strconv.ParseUint(id, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return index
 }
 
 // stream is one connection of a Watch.

@@ -54,6 +54,22 @@ type Cluster struct {
 type Raft struct {
 	// LogStore is where the log is kept: boltdb or wal.
 	LogStore LogStore `yaml:"log_store"`
+	// HeartbeatTimeout without a word from the leader makes a follower suspect
+	// it; ElectionTimeout is then how long a candidate waits for votes.
+	HeartbeatTimeout time.Duration `yaml:"heartbeat_timeout"`
+	ElectionTimeout  time.Duration `yaml:"election_timeout"`
+	// LeaderLeaseTimeout is how long a leader stays one without hearing from a
+	// majority; at most HeartbeatTimeout.
+	LeaderLeaseTimeout time.Duration `yaml:"leader_lease_timeout"`
+	// CommitTimeout is the longest that a follower lags behind an otherwise idle
+	// leader.
+	CommitTimeout time.Duration `yaml:"commit_timeout"`
+	// Every SnapshotInterval, a snapshot is taken when SnapshotThreshold entries
+	// have been applied since the last. TrailingLogs entries are kept after it,
+	// for followers that are a little behind.
+	SnapshotInterval  time.Duration `yaml:"snapshot_interval"`
+	SnapshotThreshold int           `yaml:"snapshot_threshold"`
+	TrailingLogs      int           `yaml:"trailing_logs"`
 }
 
 // LogStore names an implementation of the Raft log on disk.
@@ -228,7 +244,7 @@ func DefaultConfig() Config {
 		Server: Server{
 			HTTPAddr:        "0.0.0.0:8080",
 			ShutdownTimeout: 15 * time.Second,
-			MaxBodyBytes:    50 << 20,
+			MaxBodyBytes:    8 << 20,
 		},
 		Cluster: Cluster{
 			DataDir:         "./data",
@@ -236,7 +252,16 @@ func DefaultConfig() Config {
 			GossipAddr:      "0.0.0.0:7946",
 			BootstrapExpect: 1,
 		},
-		Raft: Raft{LogStore: LogStoreBolt},
+		Raft: Raft{
+			LogStore:           LogStoreBolt,
+			HeartbeatTimeout:   time.Second,
+			ElectionTimeout:    time.Second,
+			LeaderLeaseTimeout: 500 * time.Millisecond,
+			CommitTimeout:      10 * time.Millisecond,
+			SnapshotInterval:   30 * time.Second,
+			SnapshotThreshold:  8192,
+			TrailingLogs:       10240,
+		},
 		Storage: Storage{
 			Type: StorageRaft,
 			Etcd: Etcd{

@@ -65,11 +65,24 @@ func (v *validator) cluster(c *Config) {
 	for i, seed := range c.Cluster.Join {
 		v.check(seed != "" && !strings.ContainsAny(seed, " \t\r\n/"), fmt.Sprintf("cluster.join[%d]", i), "%q is not HOST or HOST:PORT", seed)
 	}
-	switch c.Raft.LogStore {
+	v.check(expect <= 1 || len(c.Cluster.Join) > 0, "cluster.join", "must name a node when bootstrap_expect is %d", expect)
+	v.raft(c.Raft)
+}
+
+func (v *validator) raft(r Raft) {
+	switch r.LogStore {
 	case LogStoreBolt, LogStoreWAL:
 	default:
-		v.check(false, "raft.log_store", "must be boltdb or wal, is %q", c.Raft.LogStore)
+		v.check(false, "raft.log_store", "must be boltdb or wal, is %q", r.LogStore)
 	}
+	const least = 5 * time.Millisecond
+	v.check(r.HeartbeatTimeout >= least, "raft.heartbeat_timeout", "must be at least %v, is %v", least, r.HeartbeatTimeout)
+	v.check(r.ElectionTimeout >= r.HeartbeatTimeout, "raft.election_timeout", "must be at least heartbeat_timeout (%v), is %v", r.HeartbeatTimeout, r.ElectionTimeout)
+	v.check(r.LeaderLeaseTimeout >= least && r.LeaderLeaseTimeout <= r.HeartbeatTimeout, "raft.leader_lease_timeout", "must be %v to heartbeat_timeout (%v), is %v", least, r.HeartbeatTimeout, r.LeaderLeaseTimeout)
+	v.check(r.CommitTimeout >= time.Millisecond, "raft.commit_timeout", "must be at least 1ms, is %v", r.CommitTimeout)
+	v.check(r.SnapshotInterval >= least, "raft.snapshot_interval", "must be at least %v, is %v", least, r.SnapshotInterval)
+	v.check(r.SnapshotThreshold >= 1, "raft.snapshot_threshold", "must be at least 1, is %d", r.SnapshotThreshold)
+	v.check(r.TrailingLogs >= 0, "raft.trailing_logs", "must not be negative, is %d", r.TrailingLogs)
 }
 
 func (v *validator) storage(c *Config) {

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oprc/oprc-pm/internal/client"
+)
+
+// defaultWait is how long --wait without a duration waits.
+const defaultWait = 5 * time.Minute
+
+// applyOptions are the flags of apply.
+type applyOptions struct {
+	files  []string
+	strict bool
+	dryRun string
+	wait   time.Duration
+}
+
+func (p *program) applyCommand() *cobra.Command {
+	var o applyOptions
+	cmd := p.clientFlags(&cobra.Command{
+		Use:   "apply -f FILE|DIR|-",
+		Short: "Create or update packages and deployments from files",
+		Long: `Create or update what YAML or JSON files describe: packages, in the order of
+their dependencies, then deployments. What is already as described stays
+unchanged. Everything is checked before anything is sent.
+
+With --wait the command ends when every deployment of the files runs (exit code
+0), one of them is down (1), or the time is up (5).`,
+		Example: `  oprc-pm apply -f deploy/examples/echo.yml
+  oprc-pm apply -f deploy/examples --wait=2m
+  generate-manifests | oprc-pm apply --strict -f -`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.apply(cmd.Context(), o) },
+	})
+	fileFlag(cmd, &o.files)
+	cmd.Flags().BoolVar(&o.strict, "strict", false, "fail on fields that are not known")
+	cmd.Flags().StringVar(&o.dryRun, "dry-run", "none", "none, or client: check the files and send nothing")
+	waitFlag(cmd, &o.wait, "wait until the deployments run, at most so long")
+	fixedCompletion(cmd, "dry-run", "none", "client")
+	return cmd
+}
+
+// fileFlag declares -f.
+func fileFlag(cmd *cobra.Command, files *[]string) {
+	cmd.Flags().StringArrayVarP(files, "filename", "f", nil, "`FILE`, directory, or - for standard input; may be repeated")
+}
+
+// waitFlag declares --wait[=DURATION].
+func waitFlag(cmd *cobra.Command, wait *time.Duration, usage string) {
+	cmd.Flags().DurationVar(wait, "wait", 0, usage)
+	cmd.Flags().Lookup("wait").NoOptDefVal = defaultWait.String()
+}
+
+func (p *program) apply(ctx context.Context, o applyOptions) error {
+	if o.dryRun != "none" && o.dryRun != "client" {
+		return usagef("--dry-run must be none or client, is %q", o.dryRun)
+	}
+	set, err := p.loadManifests(o.files, o.strict)
+	if err != nil {
+		return err
+	}
+	if o.dryRun == "client" {
+		set.each(func(name string) { p.printf("%s valid (dry run)\n", name) })
+		return nil
+	}
+	c, err := p.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	applied, err := p.applyManifests(ctx, c, set)
+	if err != nil || o.wait == 0 {
+		return err
+	}
+	return p.waitRunning(ctx, c, applied, o.wait)
+}
+
+// each calls fn with kind/name of everything in the set.
+func (s *manifests) each(fn func(name string)) {
+	for _, pkg := range s.packages {
+		fn("package/" + pkg.Name)
+	}
+	for _, d := range s.deployments {
+		fn("deployment/" + d.Key)
+	}
+}
+
+// appliedDeployment is a deployment that was sent, and the index of the write.
+type appliedDeployment struct {
+	key   string
+	index uint64
+}
+
+// applyManifests sends a set and prints what became of each. The first failure
+// ends it: what follows may depend on it.
+func (p *program) applyManifests(ctx context.Context, c *client.Client, set manifests) ([]appliedDeployment, error) {
+	for _, pkg := range set.packages {
+		result, err := c.PutPackage(ctx, pkg, client.WriteOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("apply package/%s: %w", pkg.Name, err)
+		}
+		p.printWritten("package", pkg.Name, result)
+	}
+	applied := make([]appliedDeployment, 0, len(set.deployments))
+	for _, d := range set.deployments {
+		result, err := c.PutDeployment(ctx, d, client.WriteOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("apply deployment/%s: %w", d.Key, err)
+		}
+		p.printWritten("deployment", d.Key, result)
+		applied = append(applied, appliedDeployment{d.Key, result.Index})
+	}
+	return applied, nil
+}
+
+func (p *program) printWritten(kind, name string, result client.WriteResult) {
+	for _, warning := range result.Warnings {
+		_, _ = fmt.Fprintf(p.err, "warning: %s/%s: %s\n", kind, name, warning)
+	}
+	p.printf("%s/%s %s\n", kind, name, result.Status)
+}

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/oprc/oprc-pm/cluster"
+	"github.com/oprc/oprc-pm/fsm"
+	"github.com/oprc/oprc-pm/internal/config"
+	"github.com/oprc/oprc-pm/storage"
+	"github.com/oprc/oprc-pm/storage/memory"
+)
+
+// backend is an opened store with what the program needs of its driver beyond
+// storage.Store.
+type backend struct {
+	store   storage.Store
+	members func(ctx context.Context) ([]storage.Member, error)
+	// handOver gives leadership away, if this node has it and somebody can take
+	// it.
+	handOver func(ctx context.Context) error
+	// close stops the driver; ctx bounds only what is courtesy.
+	close func(ctx context.Context) error
+	// faulted is closed when the driver stopped itself, fault says why.
+	faulted <-chan struct{}
+	fault   func() error
+	// Addresses that others use; empty without others.
+	clusterAddr, gossipAddr string
+}
+
+// openBackend opens the configured driver.
+func openBackend(ctx context.Context, cfg config.Config, httpAddr string, logger *slog.Logger, set *metrics.Set) (*backend, error) {
+	switch cfg.Storage.Type {
+	case config.StorageMemory:
+		return memoryBackend(cfg, httpAddr), nil
+	case config.StorageEtcd:
+		return nil, errNoEtcd()
+	}
+	return raftBackend(ctx, cfg, httpAddr, logger, set)
+}
+
+func errNoEtcd() error {
+	return usagef("storage.type: etcd is not available in this build; use raft or memory")
+}
+
+func raftBackend(ctx context.Context, cfg config.Config, httpAddr string, logger *slog.Logger, set *metrics.Set) (*backend, error) {
+	node := cluster.New(clusterConfig(cfg, httpAddr), cluster.Deps{Logger: logger, Metrics: set})
+	if err := node.Open(ctx); err != nil {
+		return nil, err
+	}
+	return &backend{
+		store:   node,
+		members: node.Members,
+		handOver: func(ctx context.Context) error {
+			if node.Status().Role != storage.RoleLeader {
+				return nil
+			}
+			return node.TransferLeadership(ctx, "")
+		},
+		close:       node.Shutdown,
+		faulted:     node.Done(),
+		fault:       node.Err,
+		clusterAddr: node.ClusterAddr(),
+		gossipAddr:  node.GossipAddr(),
+	}, nil
+}
+
+// memoryBackend is a cluster of one that forgets.
+func memoryBackend(cfg config.Config, httpAddr string) *backend {
+	store := memory.New(fsm.NewMachine())
+	return &backend{
+		store: store,
+		members: func(context.Context) ([]storage.Member, error) {
+			st := store.Status()
+			return []storage.Member{{
+				Name: cfg.Cluster.NodeName, ID: st.NodeID, Role: st.Role, Voter: true, Alive: true, HTTPAddr: httpAddr,
+				Version: version(), Term: st.Term, AppliedIndex: st.AppliedIndex, CommitIndex: st.CommitIndex,
+				Digest: st.Digest, DigestIndex: st.DigestIndex,
+			}}, nil
+		},
+		handOver: func(context.Context) error { return nil },
+		close:    func(context.Context) error { return store.Close() },
+		fault:    func() error { return nil },
+	}
+}
