@@ -99,6 +99,8 @@ func TestDecodePackageJSONProblems(t *testing.T) {
 		{"overflow_32", provision(`"max_concurrency":4294967296`), []string{"functions[0].provision_config.max_concurrency: must be at most 4294967295, got 4294967296"}},
 		{"overflow_64", provision(`"max_scale":99999999999999999999`), []string{"functions[0].provision_config.max_scale: must be at most 4294967295, got 99999999999999999999"}},
 		{"null_for_integer", provision(`"max_concurrency":null`), []string{"functions[0].provision_config.max_concurrency: must be a whole number, got null"}},
+		{"list_long", `"classes":[` + zeros(10_001) + `]`, []string{"classes: must not have more than 10000 items, got 10001"}},
+		{"object_large", `"functions":[{"key":"f","config":{` + members(10_001) + `}}]`, []string{"functions[0].config: must not have more than 10000 fields, got 10001"}},
 		{"enum_case", `"functions":[{"key":"f","function_type":"custom"}]`, []string{`functions[0].function_type: must be one of BUILTIN, CUSTOM, MACRO, LOGICAL, WASM, got "custom"`}},
 		{"enum_empty", `"functions":[{"key":"f","function_type":""}]`, []string{`functions[0].function_type: must be one of BUILTIN, CUSTOM, MACRO, LOGICAL, WASM, got ""`}},
 		{"enum_null", `"functions":[{"key":"f","function_type":null}]`, []string{`functions[0].function_type: must be one of BUILTIN, CUSTOM, MACRO, LOGICAL, WASM, got null`}},
@@ -146,6 +148,16 @@ func TestDecodePackageJSONProblems(t *testing.T) {
 	}
 }
 
+func zeros(count int) string { return strings.TrimSuffix(strings.Repeat("0,", count), ",") }
+
+func members(count int) string {
+	var b strings.Builder
+	for i := range count {
+		fmt.Fprintf(&b, `,"n%d":"x"`, i)
+	}
+	return b.String()[1:]
+}
+
 func provision(members string) string {
 	return `"functions":[{"key":"f","provision_config":{` + members + `}}]`
 }
@@ -159,6 +171,7 @@ func TestDecodeDeploymentJSONProblems(t *testing.T) {
 	}{
 		{"float_text", `"nfr_requirements":{"availability":"0.9"}`, []string{"nfr_requirements.availability: must be a number, got text"}},
 		{"float_range", `"nfr_requirements":{"availability":1e999}`, []string{"nfr_requirements.availability: is out of range: 1e999"}},
+		{"float_null", `"functions":[{"function_key":"f","qos_requirement":{"availability":null}}]`, []string{"functions[0].qos_requirement.availability: must be a number, got null"}},
 		{"fractional_rps", `"nfr_requirements":{"min_throughput_rps":1.5}`, []string{"nfr_requirements.min_throughput_rps: must be a whole number, got 1.5"}},
 		{"qos_required", `"functions":[{"function_key":"f","qos_requirement":{}}]`, []string{"functions[0].qos_requirement.availability: is required"}},
 		{"map_of_lists", `"odgm":{"env_node_ids":{"e":[1,-1],"f":3}}`, []string{
@@ -215,7 +228,6 @@ func TestDecodeRuntimeStateJSON(t *testing.T) {
 
 func TestDecodeMalformedJSON(t *testing.T) {
 	t.Parallel()
-	many := strings.TrimSuffix(strings.Repeat("0,", 300_001), ",")
 	tests := []struct{ name, body, want string }{
 		{"empty", "", "the body is empty"},
 		{"blank", " \n\t", "the body is empty"},
@@ -237,7 +249,7 @@ func TestDecodeMalformedJSON(t *testing.T) {
 		{"lone_surrogate", `{"name":"\ud800"}`, "malformed JSON at line 1, column 10: invalid surrogate pair `\\ud800\"}` in string"},
 		{"too_deep", `{"x":` + nested(64) + `}`, "nested deeper than 64 levels"},
 		{"very_deep", strings.Repeat("[", 1_000_000), "nested deeper than 64 levels"},
-		{"too_many_values", `{"x":[` + many + `]}`, "more than 300000 values"},
+		{"too_many_values", `{"x":[` + zeros(300_001) + `]}`, "more than 300000 values"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -268,8 +280,7 @@ func TestDecodeJSONAtTheLimits(t *testing.T) {
 // However much is wrong, the answer stays short.
 func TestDecodeBoundsProblems(t *testing.T) {
 	t.Parallel()
-	wrong := strings.TrimSuffix(strings.Repeat("1,", 1000), ",")
-	_, _, err := model.DecodePackage([]byte(`{"name":"p","dependencies":[`+wrong+`]}`), model.JSON)
+	_, _, err := model.DecodePackage([]byte(`{"name":"p","dependencies":[`+zeros(1000)+`]}`), model.JSON)
 	got := problemsOf(t, err)
 	wantEqual(t, len(got), 101)
 	wantEqual(t, got[99:], []string{"dependencies[99]: must be text, got a number", "900 more problems are not listed"})

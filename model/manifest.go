@@ -38,7 +38,7 @@ type deploymentSet struct {
 func DecodeManifests(data []byte, f Format) ([]Manifest, error) {
 	documents, err := newReader(data, f)
 	if err != nil {
-		return nil, Invalid([]Problem{problemOf(err)})
+		return nil, Invalid([]Problem{inDocument(1, problemOf(err))})
 	}
 	var manifests []Manifest
 	var all problems

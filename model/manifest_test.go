@@ -95,7 +95,7 @@ func TestDecodeManifestsProblems(t *testing.T) {
 	}{
 		{"list", model.YAML, "- a", []string{"document 1: must be an object, got a list"}},
 		{"unknown_kind", model.YAML, "apiVersion: v1\nkind: Pod\n", []string{"document 1: " + noKind}},
-		{"not_utf8", model.YAML, "\xff", []string{"not valid UTF-8 at byte offset 0"}},
+		{"not_utf8", model.YAML, "\xff", []string{"document 1: not valid UTF-8 at byte offset 0"}},
 		{"malformed", model.JSON, "{", []string{"document 1: malformed JSON: ends too early, at line 1, column 2"}},
 		{"deployments_without_name", model.YAML, "deployments: [{key: a, class_key: C}]", []string{"document 1: deployments[0].package_name: is required"}},
 		{"deployments_twice", model.YAML, "name: p\ndeployments: [{key: a, class_key: C}, {key: a, class_key: D}]", []string{`document 1: deployments[1].key: "a" is used a second time`}},
