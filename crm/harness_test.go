@@ -123,11 +123,12 @@ func (w *world) startSim(name string, cfg sim.Config) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.sims[name] = sim.New(cfg)
+	s := sim.New(cfg)
+	w.sims[name] = s
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := w.sims[name].Run(ctx, listener); err != nil {
+		if err := s.Run(ctx, listener); err != nil {
 			w.t.Errorf("simulated cluster %s: %v", name, err)
 		}
 	})

@@ -1,0 +1,71 @@
+package crm
+
+import (
+	"testing"
+	"time"
+)
+
+func TestConfigValidate(t *testing.T) {
+	t.Parallel()
+	valid := func() Config {
+		cfg := DefaultConfig()
+		cfg.Clusters["edge-1"] = DefaultClusterConfig("edge-1", "https://crm.example:8088/prefix")
+		cfg.DefaultCluster = "edge-1"
+		return cfg
+	}
+	if err := valid().Validate(); err != nil {
+		t.Fatalf("valid configuration: %v", err)
+	}
+	if err := DefaultConfig().Validate(); err != nil {
+		t.Fatalf("default configuration: %v", err)
+	}
+	cluster := func(change func(*ClusterConfig)) func(*Config) {
+		return func(c *Config) {
+			one := c.Clusters["edge-1"]
+			change(&one)
+			c.Clusters["edge-1"] = one
+		}
+	}
+	cases := map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"scheme":          {cluster(func(c *ClusterConfig) { c.BaseURL = "ftp://host" }), "http://"},
+		"no scheme":       {cluster(func(c *ClusterConfig) { c.BaseURL = "host:8088" }), "http://"},
+		"no host":         {cluster(func(c *ClusterConfig) { c.BaseURL = "http://:80" }), "no host"},
+		"empty":           {cluster(func(c *ClusterConfig) { c.BaseURL = "" }), "http://"},
+		"malformed":       {cluster(func(c *ClusterConfig) { c.BaseURL = "http://a b" }), "malformed"},
+		"credentials":     {cluster(func(c *ClusterConfig) { c.BaseURL = "http://u:p@host" }), "credentials"},
+		"query":           {cluster(func(c *ClusterConfig) { c.BaseURL = "http://host?x=1" }), "query"},
+		"timeout":         {cluster(func(c *ClusterConfig) { c.Timeout = 0 }), "timeout"},
+		"retries":         {cluster(func(c *ClusterConfig) { c.RetryAttempts = -1 }), "retry"},
+		"concurrency":     {cluster(func(c *ClusterConfig) { c.MaxConcurrency = 0 }), "concurrency"},
+		"response":        {cluster(func(c *ClusterConfig) { c.MaxResponseBytes = 0 }), "response"},
+		"bearer":          {cluster(func(c *ClusterConfig) { c.Auth = AuthConfig{Type: AuthBearer} }), "token"},
+		"basic":           {cluster(func(c *ClusterConfig) { c.Auth = AuthConfig{Type: AuthBasic} }), "user name"},
+		"authentication":  {cluster(func(c *ClusterConfig) { c.Auth.Type = "magic" }), "magic"},
+		"name differs":    {cluster(func(c *ClusterConfig) { c.Name = "other" }), "differs"},
+		"name":            {func(c *Config) { c.Clusters["a/b"] = DefaultClusterConfig("", "http://h") }, "letters"},
+		"empty name":      {func(c *Config) { c.Clusters[""] = DefaultClusterConfig("", "http://h") }, "letters"},
+		"default cluster": {func(c *Config) { c.DefaultCluster = "mars" }, "mars"},
+		"workers":         {func(c *Config) { c.Dispatcher.Workers = 0 }, "workers"},
+		"resync":          {func(c *Config) { c.Dispatcher.ResyncInterval = 0 }, "resync"},
+		"polls":           {func(c *Config) { c.Dispatcher.PollMax = time.Nanosecond }, "poll max"},
+		"backoff":         {func(c *Config) { c.Dispatcher.BackoffMax = time.Nanosecond }, "backoff max"},
+		"coalesce":        {func(c *Config) { c.Dispatcher.CoalesceDelay = -1 }, "coalesce"},
+		"health":          {func(c *Config) { c.Health.Interval = 0 }, "interval"},
+		"health timeout":  {func(c *Config) { c.Health.Timeout = 0 }, "health timeout"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := valid()
+			c.change(&cfg)
+			err := cfg.Validate()
+			if err == nil {
+				t.Fatal("got no error")
+			}
+			contains(t, err.Error(), c.want)
+		})
+	}
+}
