@@ -13,10 +13,12 @@ import (
 type Host struct {
 	// Version of the program, for reports.
 	Version string
-	// Executable is the program that children are started from; PlainVerb are
-	// the arguments that make it a plain server.
-	Executable string
-	PlainVerb  []string
+	// Executable is the program that children are started from. PlainVerb are
+	// the arguments that make it a plain server, ProfileVerb those that, before
+	// --out FILE -- and another verb, make it profile that.
+	Executable  string
+	PlainVerb   []string
+	ProfileVerb []string
 	// Env is the whole environment of children.
 	Env []string
 	// Dir takes the files of children, in a folder that is removed at the end;

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,8 +26,10 @@ type LocalConfig struct {
 	Dir string
 	// Args are added to every node's.
 	Args []string
-	// CPUProfileDir, when not empty, takes a CPU profile of every node.
+	// CPUProfileDir, when not empty, takes a CPU profile of every node, which
+	// ProfileVerb makes (see Host).
 	CPUProfileDir string
+	ProfileVerb   []string
 }
 
 // Local is a cluster of nodes on loopback, each a process, all of this harness.
@@ -50,11 +54,11 @@ func (l *Local) start(ctx context.Context, cfg LocalConfig) error {
 	if cfg.Nodes < 1 {
 		return errors.New("it has no nodes")
 	}
+	seed, err := freeAddr()
+	if err != nil {
+		return fmt.Errorf("find a free port: %w", err)
+	}
 	for i := range cfg.Nodes {
-		seed := ""
-		if i > 0 {
-			seed = l.nodes[0].ready.GossipAddr
-		}
 		node, err := startNode(ctx, cfg, i+1, seed)
 		if err != nil {
 			return err
@@ -69,7 +73,22 @@ func (l *Local) start(ctx context.Context, cfg LocalConfig) error {
 	return nil
 }
 
-// startNode starts node number i (from 1).
+// freeAddr finds a loopback address that is free for TCP and UDP. Only the seed's
+// must be known before it listens; all other ports are the system's choice.
+func freeAddr() (string, error) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer tcp.Close()
+	udp, err := net.ListenPacket("udp", tcp.Addr().String())
+	if err != nil {
+		return "", err
+	}
+	return tcp.Addr().String(), udp.Close()
+}
+
+// startNode starts node number i (from 1). The first listens for gossip at seed.
 func startNode(ctx context.Context, cfg LocalConfig, i int, seed string) (*child, error) {
 	name := fmt.Sprintf("n%d", i)
 	dir := filepath.Join(cfg.Dir, name)
@@ -77,24 +96,30 @@ func startNode(ctx context.Context, cfg LocalConfig, i int, seed string) (*child
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	readyFile := filepath.Join(dir, "ready.json")
+	gossip := seed
+	if i > 1 {
+		gossip = "127.0.0.1:0"
+	}
 	args := []string{
 		"server",
 		"--node-name", name,
 		"--data-dir", filepath.Join(dir, "data"),
 		"--http-addr", "127.0.0.1:0",
 		"--cluster-addr", "127.0.0.1:0",
-		"--gossip-addr", "127.0.0.1:0",
+		"--gossip-addr", gossip,
 		"--bootstrap-expect", fmt.Sprint(cfg.Nodes),
 		"--ready-file", readyFile,
 	}
-	if seed != "" {
+	if cfg.Nodes > 1 {
 		args = append(args, "--join", seed)
 	}
+	args = append(args, cfg.Args...)
 	if cfg.CPUProfileDir != "" {
-		args = append(args, "--cpuprofile", filepath.Join(cfg.CPUProfileDir, name+".pprof"))
+		profile := filepath.Join(cfg.CPUProfileDir, fmt.Sprintf("%s-of-%d.pprof", name, cfg.Nodes))
+		args = slices.Concat(cfg.ProfileVerb, []string{"--out", profile, "--"}, args)
 	}
 	return startChild(ctx, childConfig{
-		name: name, executable: cfg.Executable, args: append(args, cfg.Args...), env: cfg.Env,
+		name: name, executable: cfg.Executable, args: args, env: cfg.Env,
 		readyFile: readyFile, logFile: filepath.Join(dir, "log"),
 	})
 }

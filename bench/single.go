@@ -104,9 +104,10 @@ func (h *Host) target(ctx context.Context, o Options, dir string) (addrs []strin
 }
 
 func (h *Host) startLocal(ctx context.Context, nodes int, dir string) (*Local, error) {
-	h.progress("starting %d node(s)", nodes)
+	h.progress("starting %s", countText(nodes, "node"))
 	return StartLocal(ctx, LocalConfig{
-		Executable: h.Executable, Env: h.Env, Nodes: nodes, Dir: dir, Args: h.ServerArgs, CPUProfileDir: h.CPUProfileDir,
+		Executable: h.Executable, Env: h.Env, Nodes: nodes, Dir: dir, Args: h.ServerArgs,
+		CPUProfileDir: h.CPUProfileDir, ProfileVerb: h.ProfileVerb,
 	})
 }
 
@@ -184,15 +185,20 @@ func (o Options) workloads(ctx context.Context, docs *Documents) ([]*Workload, e
 func (o Options) name() string {
 	name := o.Workload
 	if o.Local > 0 {
-		name += fmt.Sprintf(", %d node", o.Local)
-		if o.Local > 1 {
-			name += "s"
-		}
+		name += ", " + countText(o.Local, "node")
 	}
 	if o.Via != "" && o.Via != Vias[0] {
 		name += ", via " + o.Via
 	}
-	return name
+	return name + ", " + countText(o.Load.Clients, "client")
+}
+
+// countText is "1 node" or "3 nodes".
+func countText(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
 }
 
 func (o Options) settings() map[string]string {

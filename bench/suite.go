@@ -54,7 +54,7 @@ func Suite(ctx context.Context, h Host, o SuiteOptions) (report *Report, err err
 	s := &suite{host: h, options: o, dir: dir, report: NewReport(h.Version, time.Now())}
 	for _, nodes := range []int{1, 3} {
 		if err := s.cluster(ctx, nodes); err != nil {
-			return s.report, fmt.Errorf("%d node(s): %w", nodes, err)
+			return s.report, fmt.Errorf("%s: %w", countText(nodes, "node"), err)
 		}
 	}
 	return s.report, nil
@@ -123,12 +123,9 @@ func (s *suite) load(clients int) Load {
 	return Load{Clients: clients, Warmup: s.options.Warmup, Duration: s.options.Turn}
 }
 
-// nodesText is "1 node" or "3 nodes".
-func (s *suite) nodesText() string {
-	if s.nodes == 1 {
-		return "1 node"
-	}
-	return strconv.Itoa(s.nodes) + " nodes"
+// name is that of a run of this cluster.
+func (s *suite) name(workload string, clients int) string {
+	return workload + ", " + countText(s.nodes, "node") + ", " + countText(clients, "client")
 }
 
 func (s *suite) subject(w *Workload, name string, addrs []string) *Subject {
@@ -152,7 +149,7 @@ func (s *suite) getPlain(ctx context.Context) (err error) {
 	defer closing(&err, plain.Close)
 	addrs := s.local.Addrs()
 	return s.run(ctx, Plan{
-		Name: fmt.Sprintf("get, %s, %d clients", s.nodesText(), s.options.Clients), Load: s.load(s.options.Clients), Turns: s.options.ReadTurns,
+		Name: s.name("get", s.options.Clients), Load: s.load(s.options.Clients), Turns: s.options.ReadTurns,
 		Subjects: []*Subject{
 			s.subject(strong, "linearizable", addrs),
 			s.subject(stale, "stale", addrs),
@@ -175,7 +172,7 @@ func (s *suite) getVias(ctx context.Context) error {
 		return err
 	}
 	return s.run(ctx, Plan{
-		Name: fmt.Sprintf("get, %s, %d clients", s.nodesText(), s.options.Clients), Load: s.load(s.options.Clients), Turns: s.options.WriteTurns,
+		Name: s.name("get", s.options.Clients), Load: s.load(s.options.Clients), Turns: s.options.WriteTurns,
 		Subjects: subjects, Baseline: subjects[0].Name,
 	})
 }
@@ -200,11 +197,8 @@ func (s *suite) put(ctx context.Context, clients int, vias ...string) error {
 		return err
 	}
 	plan := Plan{
-		Name: fmt.Sprintf("put, %s, %d client", s.nodesText(), clients), Load: s.load(clients), Turns: s.options.WriteTurns,
+		Name: s.name("put", clients), Load: s.load(clients), Turns: s.options.WriteTurns,
 		Subjects: subjects,
-	}
-	if clients > 1 {
-		plan.Name += "s"
 	}
 	if len(subjects) > 1 {
 		plan.Baseline = subjects[0].Name

@@ -43,7 +43,7 @@ func orUnknown(text string) string {
 }
 
 func (r *Run) writeTable(out io.Writer) {
-	fmt.Fprintf(out, "%s: %d clients, %d turns of %s\n", r.Name, r.Clients, r.Turns, seconds(r.TurnSeconds))
+	fmt.Fprintf(out, "%s: %d turns of %s\n", r.Name, r.Turns, seconds(r.TurnSeconds))
 	columns := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(columns, "\tops/s\tmin\tmax\tp50\tp90\tp99\tp99.9\tmax\terrors\tserver CPU/op\tclient CPU/op\tresident\t")
 	for i := range r.Subjects {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,7 +76,7 @@ func (p *program) benchCommand() *cobra.Command {
 	f.BoolVar(&o.Keep, "keep", false, "leave the packages on the servers")
 	f.DurationVar(&flags.host.OpTimeout, "timeout", bench.DefaultOpTimeout, "after how long an operation has failed")
 	p.benchOutputFlags(cmd, &flags, "")
-	cmd.AddCommand(p.benchSuiteCommand(), p.benchCompareCommand(), p.benchPlainServerCommand())
+	cmd.AddCommand(p.benchSuiteCommand(), p.benchCompareCommand(), p.benchPlainServerCommand(), p.benchProfileCommand())
 	return cmd
 }
 
@@ -109,6 +111,7 @@ func (p *program) prepareBench(flags *benchFlags) error {
 	flags.host.Version = version()
 	flags.host.Executable = executable
 	flags.host.PlainVerb = []string{"bench", "plain-server"}
+	flags.host.ProfileVerb = []string{"bench", "profile"}
 	flags.host.Env = p.benchEnv()
 	flags.host.Progress = func(format string, args ...any) {
 		_, _ = fmt.Fprintf(p.err, format+"\n", args...)
@@ -234,5 +237,35 @@ func (p *program) benchPlainServerCommand() *cobra.Command {
 	for _, name := range []string{"answers", "ready-file"} {
 		_ = cmd.MarkFlagRequired(name) // The flag exists: it was made above.
 	}
+	return cmd
+}
+
+// benchProfileCommand runs another verb of this program and writes a profile of
+// the whole process when it ends.
+func (p *program) benchProfileCommand() *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:    "profile --out FILE -- VERB ...",
+		Short:  "Run a verb and write its CPU profile",
+		Hidden: true,
+		Args:   usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			profile, err := os.Create(file)
+			if err != nil {
+				return fmt.Errorf("create profile: %w", err)
+			}
+			defer func() { err = errors.Join(err, profile.Close()) }()
+			if err := pprof.StartCPUProfile(profile); err != nil {
+				return fmt.Errorf("start profile: %w", err)
+			}
+			defer pprof.StopCPUProfile()
+			inner := &program{in: p.in, out: p.out, err: p.err, environ: p.environ, now: p.now}
+			root := inner.rootCommand()
+			root.SetArgs(args)
+			return root.ExecuteContext(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&file, "out", "", "`FILE` to write")
+	_ = cmd.MarkFlagRequired("out") // The flag exists: it was made above.
 	return cmd
 }

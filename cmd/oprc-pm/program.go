@@ -84,7 +84,7 @@ func (p *program) rootCommand() *cobra.Command {
 	}
 	add("node", p.serverCommand(), p.devCommand(), p.crmSimCommand())
 	add("client", p.applyCommand(), p.getCommand(), p.describeCommand(), p.diffCommand(), p.deleteCommand(), p.clusterCommand())
-	add("other", p.versionCommand(), p.completionCommand())
+	add("other", p.benchCommand(), p.versionCommand(), p.completionCommand())
 	return root
 }
 
