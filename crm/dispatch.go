@@ -65,6 +65,10 @@ func (r *run) due(d model.Deployment, wanted map[storage.UnitRef]model.Deploymen
 
 // perform makes a call and hands its outcome to the next reconcile.
 func (r *run) perform(ctx context.Context, t task) {
+	if r.outdated(t) {
+		r.queue.add(t.key)
+		return
+	}
 	o := r.call(ctx, t)
 	if ctx.Err() != nil {
 		return // the run is over; what it remembers is dropped with it
@@ -79,6 +83,18 @@ func (r *run) perform(ctx context.Context, t task) {
 	}
 	r.mu.Unlock()
 	r.queue.addAfter(t.key, wait)
+}
+
+// outdated tells, and notes, that the wish changed while a call waited for its
+// turn, which can be long where a cluster hangs: it is then not made at all.
+func (r *run) outdated(t task) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t.track.phase == t.record.Phase {
+		return false
+	}
+	t.track.busy, t.track.due = false, time.Time{}
+	return true
 }
 
 // logFailure tells of a failed call: loudly when a person may have to act.

@@ -157,7 +157,11 @@ func (r *run) runWorker(ctx context.Context) {
 		again, err := r.reconcile(ctx, key)
 		if err != nil && ctx.Err() == nil {
 			r.metrics.errors.Inc()
-			r.deps.Logger.Warn("reconcile will be repeated", "deployment", key, "after", again, "error", err)
+			level := slog.LevelWarn
+			if model.CodeOf(err) == model.CodeConflict {
+				level = slog.LevelDebug // the deployment changed meanwhile, as it may
+			}
+			r.deps.Logger.Log(ctx, level, "reconcile will be repeated", "deployment", key, "after", again, "error", err)
 		}
 		r.queue.done(key)
 		if again > 0 {

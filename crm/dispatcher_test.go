@@ -189,7 +189,7 @@ func TestPutTakesBackDelete(t *testing.T) {
 
 func TestHungClusterDelaysNobodyElse(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withSim("b", func(*sim.Config) {}))
+	w := newWorld(t)
 	w.sims["b"].SetFaults(sim.Faults{Hang: true})
 	w.lead(1)
 	w.put(cart("a", "b"))
@@ -219,15 +219,54 @@ func TestHungClusterDelaysNobodyElse(t *testing.T) {
 	}
 	w.sims["b"].SetFaults(sim.Faults{})
 	w.running()
-	w.converged2("a", 13)
 	until(t, "b has caught up", func() bool { return len(w.unitsIn("b")) == 13 })
 }
 
-// converged2 asserts the number of units of a cluster.
-func (w *world) converged2(cluster string, want int) {
-	w.t.Helper()
-	if got := len(w.unitsIn(cluster)); got != want {
-		w.t.Errorf("cluster %s: got %d units, want %d", cluster, got, want)
+func TestOutdatedCallIsNotMade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withConfig(func(c *Config) { c.Clusters["a"] = ClusterConfig{MaxConcurrency: 1} }))
+	w.sims["a"].SetFaults(sim.Faults{Hang: true})
+	w.lead(1)
+	w.put(cart("a"))
+	other := cart("a")
+	other.Key = "other"
+	phase := func(key string, want model.UnitPhase) func() bool {
+		return func() bool {
+			s, _ := w.situation(key)
+			return len(s.units) == 1 && s.units[0].Phase == want
+		}
+	}
+	until(t, "cart has the only slot", phase("cart", model.UnitPending))
+	w.put(other)
+	until(t, "other waits", phase("other", model.UnitPending))
+	w.apply(storage.DeleteDeployment{Key: "other"})
+	until(t, "other is to be deleted", phase("other", model.UnitDeleting))
+	w.sims["a"].SetFaults(sim.Faults{})
+	w.running()
+	until(t, "other is forgotten", func() bool { _, exists := w.situation("other"); return !exists })
+	if got := w.effects("a"); len(got) != 1 {
+		t.Errorf("got %v, want only cart's creation", got)
+	}
+}
+
+func TestUncertainDeployIsDeletedTwice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withConfig(func(c *Config) {
+		c.Clusters["a"] = ClusterConfig{Timeout: 50 * time.Millisecond}
+		c.Dispatcher.UncertainPeriod = 300 * time.Millisecond
+	}))
+	// There is no answer, so the unit may come into being at any time.
+	w.sims["a"].SetFaults(sim.Faults{Calls: []string{"deploy"}, Hang: true})
+	w.lead(1)
+	w.put(cart("a"))
+	until(t, "the error is shown", func() bool {
+		s, _ := w.situation("cart")
+		return len(s.units) == 1 && s.units[0].LastError != ""
+	})
+	w.apply(storage.DeleteDeployment{Key: "cart"})
+	w.gone()
+	if got := w.calls("a", "delete"); got < 2 {
+		t.Errorf("delete calls: got %d, want it repeated when the uncertain time is over", got)
 	}
 }
 

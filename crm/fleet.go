@@ -11,6 +11,7 @@ import (
 // Fleet is the HTTP clients of all configured clusters. It is immutable.
 type Fleet struct {
 	clients        map[string]*HTTPClient
+	concurrency    map[string]int
 	defaultCluster string
 }
 
@@ -19,7 +20,7 @@ func NewFleet(cfg Config, set *metrics.Set) (*Fleet, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	fleet := &Fleet{clients: make(map[string]*HTTPClient, len(cfg.Clusters)), defaultCluster: cfg.DefaultCluster}
+	fleet := &Fleet{clients: map[string]*HTTPClient{}, concurrency: map[string]int{}, defaultCluster: cfg.DefaultCluster}
 	var errs []error
 	for name, cluster := range cfg.Clusters {
 		cluster.Name = name
@@ -29,6 +30,7 @@ func NewFleet(cfg Config, set *metrics.Set) (*Fleet, error) {
 			continue
 		}
 		fleet.clients[name] = client
+		fleet.concurrency[name] = cluster.MaxConcurrency
 	}
 	return fleet, errors.Join(errs...)
 }
@@ -56,6 +58,9 @@ func (f *Fleet) Clients() map[string]Client {
 	}
 	return clients
 }
+
+// Concurrency returns each cluster's MaxConcurrency; the caller owns the map.
+func (f *Fleet) Concurrency() map[string]int { return maps.Clone(f.concurrency) }
 
 // Close drops all idle connections.
 func (f *Fleet) Close() {

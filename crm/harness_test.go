@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -135,7 +136,8 @@ func (w *world) startSim(name string, cfg sim.Config) {
 	w.t.Cleanup(func() { cancel(); wg.Wait() })
 	cluster := DefaultClusterConfig(name, "http://"+listener.Addr().String())
 	if configured, exists := w.cfg.Clusters[name]; exists {
-		cluster.Timeout = configured.Timeout
+		cluster.Timeout = cmp.Or(configured.Timeout, cluster.Timeout)
+		cluster.MaxConcurrency = cmp.Or(configured.MaxConcurrency, cluster.MaxConcurrency)
 	}
 	w.cfg.Clusters[name] = cluster
 }
@@ -219,7 +221,7 @@ func (w *world) leadStale(term uint64) (stop func()) {
 func (w *world) dispatcher(set *metrics.Set) *Dispatcher {
 	w.t.Helper()
 	d, err := NewDispatcher(w.cfg.Dispatcher, Deps{
-		Store: w.store, Clients: w.fleet.Clients(), Logger: w.logger, Metrics: set,
+		Store: w.store, Clients: w.fleet.Clients(), MaxConcurrency: w.fleet.Concurrency(), Logger: w.logger, Metrics: set,
 	})
 	if err != nil {
 		w.t.Fatal(err)

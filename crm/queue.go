@@ -12,7 +12,8 @@ import (
 // due later; all delays share one timer.
 //
 // Keys that something happened to go before those that are only looked at again
-// in passing, so a resync of everything does not hold up a user's change.
+// in passing, so a resync of everything does not hold up a user's change; but
+// some of the latter are always handed out, so they are not forgotten either.
 type queue struct {
 	// wake tells the timer goroutine that an earlier delay was added.
 	wake chan struct{}
@@ -25,6 +26,8 @@ type queue struct {
 	// queued are the keys in urgent (true) or passing (false). A key moves from
 	// passing to urgent by being in both; the second is then skipped.
 	queued map[string]bool
+	// pops counts the keys handed out, see passingShare.
+	pops   int
 	active map[string]bool
 	// again are active keys to be queued when they are done, with urgency.
 	again   map[string]bool
@@ -132,13 +135,26 @@ func (q *queue) next() (key string, ok bool) {
 	}
 }
 
+// passingShare: one in so many keys handed out is one in passing.
+const passingShare = 10
+
 func (q *queue) pop() (string, bool) {
+	q.pops++
+	if q.pops%passingShare == 0 {
+		if key, ok := q.popPassing(); ok {
+			return key, true
+		}
+	}
 	if len(q.urgent) > 0 {
 		key := q.urgent[0]
 		q.urgent = q.urgent[1:]
 		delete(q.queued, key)
 		return key, true
 	}
+	return q.popPassing()
+}
+
+func (q *queue) popPassing() (string, bool) {
 	for len(q.passing) > 0 {
 		key := q.passing[0]
 		q.passing = q.passing[1:]
