@@ -64,6 +64,9 @@ func (n *Node) Apply(ctx context.Context, req storage.Request) (storage.Result, 
 	if !n.opened.Load() {
 		return storage.Result{}, unavailable(ErrClosed, "this node is not running")
 	}
+	if ctx.Err() != nil {
+		return storage.Result{}, unavailable(context.Cause(ctx), "the request ended before it was proposed; nothing was changed")
+	}
 	data, _, err := n.encode(req)
 	if err != nil {
 		return storage.Result{}, err
