@@ -31,6 +31,7 @@ type Deps struct {
 // may be called from many goroutines, once Open has returned.
 type Node struct {
 	cfg     Config
+	base    *slog.Logger // without a component
 	logger  *slog.Logger
 	network Network
 	metrics *nodeMetrics
@@ -103,13 +104,14 @@ func New(cfg Config, deps Deps) *Node {
 	}
 	n := &Node{
 		cfg:      cfg,
-		logger:   deps.Logger.With("node", cfg.NodeName),
+		base:     deps.Logger.With("node", cfg.NodeName),
 		network:  deps.Network,
 		metrics:  newNodeMetrics(deps.Metrics),
 		leader:   newLeadership(),
 		observed: make(chan raft.Observation, 16),
 		done:     make(chan struct{}),
 	}
+	n.logger = n.base.With("component", "cluster")
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
 	n.late, n.cancelLate = context.WithCancel(context.Background())
 	n.reads = newReadIndexes(n)
@@ -132,7 +134,7 @@ func (n *Node) Open(ctx context.Context) error {
 		return errors.Join(err, n.closeLocked())
 	}
 	n.opened.Store(true)
-	n.logger.Info("node opened", "node_id", n.id.serverID, "cluster_id", n.id.clusterID(),
+	n.logger.Info("node opened", "cluster_id", n.id.clusterID(),
 		"cluster_addr", n.id.advertise, "gossip_addr", n.gossip.addr(), "applied", n.fsm.AppliedIndex())
 	return nil
 }
@@ -163,17 +165,18 @@ func (n *Node) openFiles() (err error) {
 		return err
 	}
 	n.id = newIdentity(n.dir)
-	n.logger = n.logger.With("node_id", n.id.serverID)
+	n.base = n.base.With("node_id", n.id.serverID)
+	n.logger = n.base.With("component", "cluster")
 	n.book = openAddrBook(n.dir.file("peers.json"), n.logger)
 	if n.promises, err = openPromises(n.dir.file("promise.json")); err != nil {
 		return err
 	}
-	if n.stores, err = openRaftStores(n.dir, n.cfg, n.logger); err != nil {
+	if n.stores, err = openRaftStores(n.dir, n.cfg, n.base); err != nil {
 		return err
 	}
 	n.fsm, err = fsm.Open(fsm.Config{
 		Dir: n.dir.file("fsm"), HistoryEntries: n.cfg.HistoryEntries, HistoryBytes: n.cfg.HistoryBytes,
-		Logger: n.logger.With("component", "fsm"), Metrics: n.metrics.set, OnFault: n.onFault,
+		Logger: n.base.With("component", "fsm"), Metrics: n.metrics.set, OnFault: n.onFault,
 	})
 	if err != nil {
 		return fmt.Errorf("open state machine: %w", err)
@@ -221,7 +224,7 @@ func (n *Node) openNetwork() error {
 }
 
 func (n *Node) openRaft() error {
-	hclogger := newHCLog(n.logger, "raft")
+	hclogger := newHCLog(n.base, "raft")
 	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: addressProvider{n}, Logger: hclogger, Stream: n.stream,
 		MaxPool: 3, Timeout: n.cfg.IOTimeout, MsgpackUseNewTimeFormat: true,
@@ -251,7 +254,7 @@ func (n *Node) openRaft() error {
 func (n *Node) openGossip() error {
 	g := &gossip{
 		self: n.id.serverID, timings: timingsOf(n.cfg.FastGossip), book: n.book,
-		logger: n.logger.With("component", "gossip"), changed: n.gossipChanged.broadcast,
+		logger: n.base.With("component", "gossip"), changed: n.gossipChanged.broadcast,
 	}
 	for _, seed := range n.cfg.Join {
 		g.seeds = append(g.seeds, withPort(seed))

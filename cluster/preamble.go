@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unicode/utf8"
+	"strings"
 )
 
 // Every connection to the cluster port begins with a preamble that says what
@@ -114,10 +114,10 @@ func readHeader(r io.Reader, want int) (kind uint8, fields []string, err error) 
 			return 0, nil, errNotOurs
 		}
 		n := int(binary.BigEndian.Uint16(body))
-		if len(body) < 2+n || !utf8.Valid(body[2:2+n]) {
+		if len(body) < 2+n {
 			return 0, nil, errNotOurs
 		}
-		fields = append(fields, string(body[2:2+n]))
+		fields = append(fields, strings.ToValidUTF8(string(body[2:2+n]), "?"))
 		body = body[2+n:]
 	}
 	return head[5], fields, nil

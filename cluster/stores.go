@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 	"go.etcd.io/bbolt"
 )
 
@@ -85,7 +86,11 @@ func (s *raftStores) openWAL(d *dataDir, logger *slog.Logger) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	store, err := wal.Open(dir, wal.WithLogger(newHCLog(logger, "raft-wal")))
+	// The library does not close its metadata store, and bbolt's lock on it would
+	// keep this process from opening the log again.
+	meta := &metadb.BoltMetaDB{}
+	s.closers = append(s.closers, meta)
+	store, err := wal.Open(dir, wal.WithLogger(newHCLog(logger, "raft-wal")), wal.WithMetaStore(meta))
 	if err != nil {
 		return err
 	}

@@ -9,9 +9,12 @@ package testcluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +23,9 @@ import (
 	"github.com/oprc/oprc-pm/cluster"
 	"github.com/oprc/oprc-pm/storage"
 )
+
+// anyAddr is a free port on loopback.
+const anyAddr = "127.0.0.1:0"
 
 // patience is how long anything may take on a busy machine.
 const patience = 30 * time.Second
@@ -102,8 +108,8 @@ func (c *Cluster) Add(expect int) int {
 // FastConfig is a node on loopback, on free ports, with short timers.
 func FastConfig() cluster.Config {
 	cfg := cluster.DefaultConfig()
-	cfg.ClusterAddr = "127.0.0.1:0"
-	cfg.GossipAddr = "127.0.0.1:0"
+	cfg.ClusterAddr = anyAddr
+	cfg.GossipAddr = anyAddr
 	cfg.HTTPAddr = "127.0.0.1:1"
 	cfg.Version = "test"
 	cfg.HeartbeatTimeout = 150 * time.Millisecond
@@ -139,10 +145,18 @@ func (c *Cluster) Start(i int) *cluster.Node {
 		}
 	}
 	node := cluster.New(cfg, cluster.Deps{Logger: c.logs.logger(i), Network: c.fabric.of(i)})
-	if err := node.Open(context.Background()); err != nil {
+	err := node.Open(context.Background())
+	if errors.Is(err, syscall.EADDRINUSE) {
+		// Somebody took a port while the node was down: then it moves.
+		cfg.ClusterAddr, cfg.GossipAddr = anyAddr, anyAddr
+		node = cluster.New(cfg, cluster.Deps{Logger: c.logs.logger(i), Network: c.fabric.of(i)})
+		err = node.Open(context.Background())
+	}
+	if err != nil {
 		c.t.Fatalf("open node %d: %v", i, err)
 	}
 	s.node = node
+	s.cfg.ClusterAddr, s.cfg.GossipAddr = node.ClusterAddr(), node.GossipAddr()
 	return node
 }
 
@@ -204,7 +218,15 @@ func (c *Cluster) RestartWithNewAddrs() {
 	for _, i := range c.Up() {
 		c.Crash(i)
 	}
-	// Hold the old ports while the new ones are picked, so that they differ.
+	// The old ports are held while new ones are picked, so that they differ.
+	for _, s := range c.slots {
+		old, err := net.Listen("tcp", s.cfg.ClusterAddr)
+		if err != nil {
+			c.t.Fatalf("hold old address: %v", err)
+		}
+		defer old.Close()
+		s.cfg.ClusterAddr, s.cfg.GossipAddr = anyAddr, anyAddr
+	}
 	for i := range c.slots {
 		c.Start(i)
 	}
