@@ -18,20 +18,33 @@ import (
 )
 
 const (
-	headerRequestID     = "X-Request-Id"
-	headerIndex         = "X-Oprc-Index"
-	headerLastContact   = "X-Oprc-Last-Contact-Ms"
-	headerIdempotency   = "Idempotency-Key"
-	headerWarning       = "Warning"
-	headerLink          = "Link"
-	contentJSON         = "application/json"
-	maxRequestIDBytes   = 128
-	generatedIDBytes    = 16
-	requestIDAlphabet   = "abcdefghijklmnopqrstuvwxyz-_ABCD"
+	headerIdempotency = "Idempotency-Key"
+	headerWarning     = "Warning"
+	headerLink        = "Link"
+
+	contentJSON       = "application/json"
+	maxRequestIDBytes = 128
+	generatedIDBytes  = 16
+	requestIDAlphabet = "abcdefghijklmnopqrstuvwxyz-_ABCD"
+
 	corsMaxAgeSeconds   = "86400"
 	corsAllowMethods    = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
-	corsExposeHeaders   = "*"
 	corsAllowAnyHeaders = "*"
+)
+
+// Headers that nearly every answer carries, in canonical form: fasthttp would
+// otherwise normalize their names for each answer.
+var (
+	headerRequestID   = []byte("X-Request-Id")
+	headerIndex       = []byte("X-Oprc-Index")
+	headerLastContact = []byte("X-Oprc-Last-Contact-Ms")
+	headerETag        = []byte("Etag")
+	headerNoSniff     = []byte("X-Content-Type-Options")
+	headerAllowOrigin = []byte("Access-Control-Allow-Origin")
+	headerExpose      = []byte("Access-Control-Expose-Headers")
+
+	valueNoSniff = []byte("nosniff")
+	valueAny     = []byte("*")
 )
 
 // wrap is the middleware chain, the same for every route and for what no route
@@ -78,17 +91,17 @@ func (s *Server) run(rq request, name string, handle handler) {
 // setCommonHeaders sets what every answer carries.
 func (s *Server) setCommonHeaders(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
-	if id := ctx.Request.Header.Peek(headerRequestID); validToken(id, maxRequestIDBytes) {
-		h.SetBytesV(headerRequestID, id)
+	if id := ctx.Request.Header.PeekBytes(headerRequestID); validToken(id, maxRequestIDBytes) {
+		h.SetCanonical(headerRequestID, id)
 	} else {
 		var id [generatedIDBytes]byte
 		fillRequestID(&id)
-		h.SetBytesV(headerRequestID, id[:])
+		h.SetCanonical(headerRequestID, id[:])
 	}
-	h.Set("X-Content-Type-Options", "nosniff")
-	if s.cfg.CORSAllowOrigin != "" {
-		h.Set(fasthttp.HeaderAccessControlAllowOrigin, s.cfg.CORSAllowOrigin)
-		h.Set(fasthttp.HeaderAccessControlExposeHeaders, corsExposeHeaders)
+	h.SetCanonical(headerNoSniff, valueNoSniff)
+	if len(s.corsOrigin) > 0 {
+		h.SetCanonical(headerAllowOrigin, s.corsOrigin)
+		h.SetCanonical(headerExpose, valueAny)
 	}
 }
 
@@ -121,7 +134,7 @@ func validToken(b []byte, limit int) bool {
 // handleOptions answers a preflight, or a question for the allowed methods.
 func (s *Server) handleOptions(rq request) error {
 	h := &rq.ctx.Response.Header
-	if s.cfg.CORSAllowOrigin != "" {
+	if len(s.corsOrigin) > 0 {
 		h.Set(fasthttp.HeaderAccessControlAllowMethods, corsAllowMethods)
 		h.Set(fasthttp.HeaderAccessControlAllowHeaders, corsAllowAnyHeaders)
 		h.Set(fasthttp.HeaderAccessControlMaxAge, corsMaxAgeSeconds)
@@ -148,14 +161,40 @@ func (s *Server) handleMalformed(ctx *fasthttp.RequestCtx, err error) {
 	answer := &model.Error{Code: model.CodeInvalid, Message: "the request is not well-formed HTTP", Err: err}
 	switch {
 	case errors.As(err, &small):
+		drain(ctx.Conn(), s.cfg.MaxBodyBytes)
 		answer = model.Errorf(codeHeaderTooLarge, "request line and headers exceed %d bytes", s.cfg.MaxHeaderBytes)
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		drain(ctx.Conn(), s.cfg.MaxBodyBytes)
 		answer = model.Errorf(model.CodeTooLarge, "the body exceeds %d bytes", s.cfg.MaxBodyBytes)
 	case errors.As(err, &network) && network.Timeout():
 		answer = model.Errorf(codeRequestTimeout, "the request did not arrive within %s", s.cfg.ReadTimeout)
 	}
-	s.writeError(ctx, string(ctx.Response.Header.Peek(headerRequestID)), answer)
+	s.writeError(ctx, string(ctx.Response.Header.PeekBytes(headerRequestID)), answer)
 	s.unrouted.observe(ctx.Response.StatusCode(), 0)
+}
+
+const (
+	// drainIdle ends a drain when nothing more arrives, drainTotal in any case.
+	drainIdle  = 100 * time.Millisecond
+	drainTotal = 2 * time.Second
+)
+
+// drain reads what a client still sends of a request that is refused. The
+// connection is closed after the answer; closing it with unread bytes would reset
+// it, and the client might never see why it was refused.
+func drain(conn net.Conn, limit int) {
+	end := time.Now().Add(drainTotal)
+	buf := make([]byte, 16<<10)
+	for limit > 0 && time.Now().Before(end) {
+		if err := conn.SetReadDeadline(time.Now().Add(drainIdle)); err != nil {
+			return
+		}
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		limit -= n
+	}
 }
 
 // printable shortens client input for an error text.

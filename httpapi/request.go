@@ -24,7 +24,7 @@ type request struct {
 
 // id returns the request id that the answer carries.
 func (rq request) id() string {
-	return string(rq.ctx.Response.Header.Peek(headerRequestID))
+	return string(rq.ctx.Response.Header.PeekBytes(headerRequestID))
 }
 
 // deadline returns a context that ends after timeout, or when the server has
@@ -233,18 +233,18 @@ func (rq request) setReadHeaders(opts storage.ReadOptions, info storage.ReadInfo
 			ms = -1
 		}
 		var buf [20]byte
-		rq.ctx.Response.Header.SetBytesV(headerLastContact, strconv.AppendInt(buf[:0], ms, 10))
+		rq.ctx.Response.Header.SetCanonical(headerLastContact, strconv.AppendInt(buf[:0], ms, 10))
 	}
 }
 
 func (rq request) setIndex(index uint64) {
 	var buf [20]byte
-	rq.ctx.Response.Header.SetBytesV(headerIndex, strconv.AppendUint(buf[:0], index, 10))
+	rq.ctx.Response.Header.SetCanonical(headerIndex, strconv.AppendUint(buf[:0], index, 10))
 }
 
 func (rq request) setETag(version uint64) {
 	var buf [24]byte
-	rq.ctx.Response.Header.SetBytesV(fasthttp.HeaderETag, appendTag(buf[:0], version))
+	rq.ctx.Response.Header.SetCanonical(headerETag, appendTag(buf[:0], version))
 }
 
 // appendTag appends the entity tag of a resource version.

@@ -55,6 +55,8 @@ type Server struct {
 	watches  *watchHub
 	conns    connections
 	ui       webPage
+	// corsOrigin is Config.CORSAllowOrigin.
+	corsOrigin []byte
 
 	inFlight atomic.Int64
 	draining atomic.Bool
@@ -86,7 +88,7 @@ func New(cfg Config, deps Deps) *Server {
 	if deps.WriteMetrics == nil {
 		deps.WriteMetrics = deps.Metrics.WritePrometheus
 	}
-	s := &Server{cfg: cfg, deps: deps, ui: newWebPage(indexHTML)}
+	s := &Server{cfg: cfg, deps: deps, ui: newWebPage(indexHTML), corsOrigin: []byte(cfg.CORSAllowOrigin)}
 	s.base, s.stop = context.WithCancelCause(context.Background())
 	s.watches = newWatchHub(cfg.MaxWatchers)
 	s.http = &fasthttp.Server{

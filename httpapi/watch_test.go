@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -233,15 +234,11 @@ func TestWatchTooOld(t *testing.T) {
 // overflowHistory changes more than the memory store's history keeps (64 MiB).
 func (a *api) overflowHistory() {
 	a.t.Helper()
-	text := strings.Repeat("x", 60<<10)
-	for i := range 24 {
-		var functions []string
-		for j := range 50 {
-			functions = append(functions, fmt.Sprintf(`{"key":"F%d","description":"%d%s"}`, j, i, text))
-		}
-		doc := `{"name":"big","functions":[` + strings.Join(functions, ",") + `]}`
-		if got := a.do(call{"PUT", pkgs + "/big", doc, nil}); got.status > 201 {
-			a.t.Fatalf("put: %d %.200s", got.status, got.body)
+	text := strings.Repeat("x", 2<<20)
+	for i := range 40 {
+		cmd := storage.PutPackage{Name: "big", Document: fmt.Appendf(nil, `"name":"big","version":"%d%s"`, i, text)}
+		if _, err := a.store.Apply(context.Background(), storage.Request{Command: cmd}); err != nil {
+			a.t.Fatalf("put: %v", err)
 		}
 	}
 }
