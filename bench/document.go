@@ -13,7 +13,7 @@ import (
 
 const (
 	// minDocumentBytes is what a package with a class and a function takes.
-	minDocumentBytes = 1 << 10
+	minDocumentBytes = 3 << 9
 	maxDocumentBytes = 1 << 20
 
 	// sequenceMark stands before the number that tells the versions of a

@@ -83,7 +83,9 @@ func (t *tally) merge(other *tally) {
 
 // runTurn puts l on s. atStart and atEnd are called at the ends of the measured
 // time. An operation belongs to it when it began in it, and is waited for
-// however long it takes: what is slow at the end counts like any other.
+// however long it takes: what is slow at the end counts like any other. A client
+// that had no turn in all that time, on a machine that is busy otherwise, has one
+// more, so that each contributes.
 func runTurn(ctx context.Context, s *Subject, l Load, atStart, atEnd func()) (*turnResult, error) {
 	begin := time.Now().Add(l.Warmup)
 	workers := make([]*worker, l.Clients)
@@ -119,7 +121,9 @@ func runTurn(ctx context.Context, s *Subject, l Load, atStart, atEnd func()) (*t
 type worker struct {
 	session    Session
 	begin, end time.Time
-	// last is when the last counted answer came.
+	// tried is set once an operation began after the warm-up; last is when the
+	// last counted answer came.
+	tried   bool
 	last    time.Time
 	latency Histogram
 	tally   tally
@@ -129,9 +133,11 @@ func (w *worker) run(ctx context.Context) {
 	defer w.session.Close()
 	for ctx.Err() == nil {
 		began := time.Now()
-		if !began.Before(w.end) {
+		if w.tried && !began.Before(w.end) {
 			return
 		}
+		counts := !began.Before(w.begin)
+		w.tried = w.tried || counts
 		if err := w.session.Do(ctx, began); err != nil {
 			if ctx.Err() != nil {
 				return
@@ -142,7 +148,7 @@ func (w *worker) run(ctx context.Context) {
 			}
 			continue
 		}
-		if !began.Before(w.begin) {
+		if counts {
 			w.last = time.Now()
 			w.latency.Record(w.last.Sub(began))
 		}
