@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oprc/oprc-pm/model"
+	"github.com/oprc/oprc-pm/storage"
 )
 
 var (
@@ -169,6 +170,57 @@ func TestChanges(t *testing.T) {
 	}
 	if len(remove) != 1 || remove[0].Unit != "u3" {
 		t.Errorf("remove: got %v, want u3", remove)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	t.Parallel()
+	whole := storage.RecordUnitStatus{Deployment: "d", Generation: 3, Observed: &model.DeploymentObserved{}}
+	for i := range 2*maxRecords + 7 {
+		whole.Put = append(whole.Put, rec("a", fmt.Sprint(i), model.UnitPending))
+		whole.Remove = append(whole.Remove, storage.UnitRef{Cluster: "b", Unit: fmt.Sprint(i)})
+	}
+	var joined storage.RecordUnitStatus
+	parts := split(whole)
+	for i, part := range parts {
+		if n := len(part.Put) + len(part.Remove); n > maxRecords || n == 0 {
+			t.Errorf("part %d: got %d records, want 1 to %d", i, n, maxRecords)
+		}
+		if last := i == len(parts)-1; (part.Observed != nil) != last || part.Deployment != "d" || part.Generation != 3 {
+			t.Errorf("part %d: got %+v, want the observed state in the last alone", i, part.Observed)
+		}
+		joined.Put, joined.Remove = append(joined.Put, part.Put...), append(joined.Remove, part.Remove...)
+	}
+	if !slices.Equal(joined.Put, whole.Put) || !slices.Equal(joined.Remove, whole.Remove) {
+		t.Error("the parts are not the whole")
+	}
+	if got := split(storage.RecordUnitStatus{Deployment: "d", Forget: true}); len(got) != 1 || !got[0].Forget {
+		t.Errorf("small: got %+v, want it as it is", got)
+	}
+}
+
+// TestOutcomesAreSafeToRepeat: when only a part of a command was committed, the
+// same outcomes meet records that they have moved already.
+func TestOutcomesAreSafeToRepeat(t *testing.T) {
+	t.Parallel()
+	outcomes := []outcome{
+		{call: callDeploy, crmID: "u"},
+		{call: callDeploy, err: &CallError{Class: ClassRetryable, Reason: "r"}},
+		{call: callDeploy, err: &CallError{Class: ClassTerminal, Reason: "r"}},
+		{call: callStatus, condition: "Running"},
+		{call: callStatus, condition: "Failed"},
+		{call: callStatus, err: &CallError{Class: ClassNotFound, Reason: "r"}},
+		{call: callDelete, err: &CallError{Class: ClassRetryable, Reason: "r"}},
+	}
+	phases := []model.UnitPhase{model.UnitPending, model.UnitDeploying, model.UnitRunning, model.UnitDown, model.UnitDeleting}
+	for _, phase := range phases {
+		for _, o := range outcomes {
+			once, _ := applyOutcome(rec("a", "u", phase), o, later)
+			twice, gone := applyOutcome(once, o, later.Add(time.Hour))
+			if gone || !sameUnit(once, twice) {
+				t.Errorf("%s, %s %s %v: got %+v after two, %+v after one", phase, o.call, o.condition, o.err, twice, once)
+			}
+		}
 	}
 }
 

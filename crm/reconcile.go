@@ -43,9 +43,11 @@ func (r *run) reconcile(ctx context.Context, key string) (again time.Duration, e
 	after := diff(w, learnt.apply(s.units, now), now)
 	command := r.command(s, w, planErr, after, now)
 	if command != nil {
-		if err := r.record(ctx, *command); err != nil {
-			// What was learnt is kept for the next time.
-			return r.backoff(key), err
+		for _, part := range split(*command) {
+			if err := r.record(ctx, part); err != nil {
+				// What was learnt is kept for the next time.
+				return r.backoff(key), err
+			}
 		}
 		if command.Forget {
 			r.forget(key)
@@ -93,6 +95,26 @@ func (r *run) command(s situation, w wish, planErr *PlanError, after []model.Uni
 		return nil
 	}
 	return &command
+}
+
+// maxRecords bounds the unit records of one command: a log entry has a limit, and
+// a deployment may have more units than fit into one.
+const maxRecords = 500
+
+// split cuts a command into parts of at most maxRecords. The last one says what
+// is true of all together. Being cut off between two parts is like being cut off
+// before the whole: the next reconcile does the rest.
+func split(command storage.RecordUnitStatus) []storage.RecordUnitStatus {
+	var parts []storage.RecordUnitStatus
+	for len(command.Put)+len(command.Remove) > maxRecords {
+		part := storage.RecordUnitStatus{Deployment: command.Deployment, Generation: command.Generation}
+		puts := min(maxRecords, len(command.Put))
+		removes := min(maxRecords-puts, len(command.Remove))
+		part.Put, command.Put = command.Put[:puts], command.Put[puts:]
+		part.Remove, command.Remove = command.Remove[:removes], command.Remove[removes:]
+		parts = append(parts, part)
+	}
+	return append(parts, command)
 }
 
 // record commits a command as this leader run. A conflict means that the
