@@ -1,5 +1,7 @@
 package cluster
 
+import "context"
+
 // What the tests of package cluster_test may look at.
 
 // ConfiguredAddrs are the addresses in the Raft configuration as this node has
@@ -31,3 +33,12 @@ func (n *Node) Forwarded() uint64 { return n.metrics.forwarded.Get() }
 
 // DigestMismatches counts the alarms of runDigests.
 func (n *Node) DigestMismatches() uint64 { return n.metrics.digestMismatches.Get() }
+
+// GossipMembers counts the other nodes that gossip knows as alive.
+func (n *Node) GossipMembers() int { return len(n.gossip.alive()) }
+
+// CallStatus asks another server for its status.
+func (n *Node) CallStatus(ctx context.Context, id string) error {
+	_, err := n.askStatus(ctx, id)
+	return err
+}

@@ -134,15 +134,30 @@ func (c *Cluster) Size() int { return len(c.slots) }
 // Start starts node i, which is down. It joins through the nodes that are up.
 func (c *Cluster) Start(i int) *cluster.Node {
 	c.t.Helper()
-	s := c.slots[i]
-	if s.node != nil {
-		c.t.Fatalf("node %d is up already", i)
-	}
-	cfg := s.cfg
+	cfg := c.slots[i].cfg
 	for _, other := range c.slots {
 		if other.node != nil {
 			cfg.Join = append(cfg.Join, other.node.GossipAddr())
 		}
+	}
+	return c.start(i, cfg)
+}
+
+// StartAlone starts node i, which is down, without telling it of the others.
+func (c *Cluster) StartAlone(i int) *cluster.Node {
+	c.t.Helper()
+	return c.start(i, c.slots[i].cfg)
+}
+
+// Forget closes node i and leaves it out of all checks: it turned out to be no
+// replica of the others.
+func (c *Cluster) Forget(i int) { c.t.Helper(); c.Crash(i) }
+
+func (c *Cluster) start(i int, cfg cluster.Config) *cluster.Node {
+	c.t.Helper()
+	s := c.slots[i]
+	if s.node != nil {
+		c.t.Fatalf("node %d is up already", i)
 	}
 	node := cluster.New(cfg, cluster.Deps{Logger: c.logs.logger(i), Network: c.fabric.of(i)})
 	err := node.Open(context.Background())
