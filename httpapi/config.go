@@ -29,6 +29,10 @@ type Config struct {
 	RequestTimeout time.Duration `yaml:"request_timeout"`
 	// MaxWait caps ?wait=.
 	MaxWait time.Duration `yaml:"max_wait"`
+	// MaxWaiters is how many requests wait with ?wait= at once. Further ones are
+	// answered at once with what is known. Less than MaxInFlight, so that waiting
+	// clients cannot take every place.
+	MaxWaiters int `yaml:"max_waiters"`
 	// DefaultPage is how many items a list without ?limit returns; 0 is all.
 	DefaultPage int `yaml:"default_page"`
 	// MaxPage caps ?limit=.
@@ -61,6 +65,7 @@ func DefaultConfig() Config {
 		MaxInFlight:       2048,
 		RequestTimeout:    10 * time.Second,
 		MaxWait:           5 * time.Minute,
+		MaxWaiters:        512,
 		DefaultPage:       0,
 		MaxPage:           1000,
 		ListChunkBytes:    4 << 20,
@@ -94,6 +99,7 @@ func (c Config) Validate() error {
 	atLeast("max_in_flight", c.MaxInFlight, 1)
 	positive("request_timeout", c.RequestTimeout)
 	positive("max_wait", c.MaxWait)
+	atLeast("max_waiters", c.MaxWaiters, 0)
 	atLeast("default_page", c.DefaultPage, 0)
 	atLeast("max_page", c.MaxPage, 1)
 	atLeast("list_chunk_bytes", c.ListChunkBytes, 1)
@@ -105,6 +111,9 @@ func (c Config) Validate() error {
 			errs = append(errs, errors.New("cors_allow_origin must be visible ASCII"))
 			break
 		}
+	}
+	if c.MaxWaiters >= c.MaxInFlight {
+		errs = append(errs, errors.New("max_waiters must be below max_in_flight"))
 	}
 	if c.DefaultPage > c.MaxPage {
 		errs = append(errs, errors.New("default_page is above max_page"))

@@ -192,7 +192,7 @@ func TestConfigValidate(t *testing.T) {
 		t.Fatal("the zero config is valid")
 	}
 	for _, name := range []string{
-		"max_body_bytes", "max_header_bytes", "read_timeout", "write_timeout", "idle_timeout", "max_conns", "max_in_flight",
+		"max_body_bytes", "max_header_bytes", "read_timeout", "write_timeout", "idle_timeout", "max_conns", "max_in_flight", "max_waiters",
 		"request_timeout", "max_wait", "list_chunk_bytes", "watch_heartbeat", "watch_write_timeout", "cors_allow_origin", "default_page",
 	} {
 		if !strings.Contains(err.Error(), name) {

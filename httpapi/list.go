@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
 
@@ -56,6 +57,10 @@ func (rq request) answerList(l listing) error {
 	}
 	if !c.overflow {
 		return rq.answerJSON(fasthttp.StatusOK, append(body, ']', '\n'))
+	}
+	if !rq.ctx.Request.Header.IsHTTP11() {
+		// HTTP/1.0 has no chunks, and without them a broken list looks whole.
+		return model.Errorf(model.CodeTooLarge, "the list is too long for HTTP/1.0; use limit and the Link header, or HTTP/1.1")
 	}
 	rq.ctx.SetContentType(contentJSON)
 	rq.ctx.Response.SetBodyStream(&listStream{

@@ -49,6 +49,7 @@ type serverMetrics struct {
 func newServerMetrics(set *metrics.Set, s *Server) *serverMetrics {
 	set.GetOrCreateGauge(`oprc_http_requests_in_flight`, func() float64 { return float64(s.inFlight.Load()) })
 	set.GetOrCreateGauge(`oprc_http_connections_open`, func() float64 { return float64(s.http.GetOpenConnectionsCount()) })
+	set.GetOrCreateGauge(`oprc_http_waiters`, func() float64 { return float64(s.waiting.Load()) })
 	set.GetOrCreateGauge(`oprc_http_watchers`, func() float64 { return float64(s.watches.count()) })
 	return &serverMetrics{
 		panics:        set.GetOrCreateCounter(`oprc_http_panics_total`),

@@ -59,6 +59,7 @@ type Server struct {
 	corsOrigin []byte
 
 	inFlight atomic.Int64
+	waiting  atomic.Int64
 	draining atomic.Bool
 
 	// base is the parent of all request contexts; stop ends it.

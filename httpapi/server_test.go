@@ -183,11 +183,44 @@ func TestHealthProbes(t *testing.T) {
 	a.must(a.putPackage("still-works"), 201)
 }
 
+// TestTooManyWaiters: a client that cannot wait gets its write and what is known.
+func TestTooManyWaiters(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{config: func(c *httpapi.Config) { c.MaxWaiters = 0 }})
+	a.must(a.putPackage("shop"), 201)
+	began := time.Now()
+	got := a.must(a.do(call{"POST", deps + "?wait=1m", deploymentJSON("d", "shop", "e"), nil}), 202)
+	if body := decode[map[string]any](t, got.body); body["condition"] != "PENDING" {
+		t.Errorf("answer %s", got.body)
+	}
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it waited %s", took)
+	}
+	a.must(a.get(deps+"/d"), 200)
+}
+
+// TestOldHTTP: HTTP/1.0 has no chunks, so a long list would look whole when it is
+// not.
+func TestOldHTTP(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{config: func(c *httpapi.Config) { c.ListChunkBytes = 600 }})
+	a.must(a.putPackage("p0"), 201)
+	old := func(path string) answer { return a.rawAnswer("GET " + path + " HTTP/1.0\r\n\r\n") }
+	a.must(old(pkgs+"/p0"), 200)
+	if diff := cmp.Diff([]string{"p0"}, names(t, a.must(old(pkgs), 200).body)); diff != "" {
+		t.Errorf("short list (-want +got):\n%s", diff)
+	}
+	for i := 1; i < 5; i++ {
+		a.must(a.putPackage(fmt.Sprintf("p%d", i)), 201)
+	}
+	checkRefused(t, badInput{status: 413, field: "limit"}, old(pkgs))
+}
+
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
 	b := &brokenStore{view: func(context.Context) error { entered <- struct{}{}; <-release; return nil }}
-	a := startBroken(t, b, func(c *httpapi.Config) { c.MaxInFlight = 1 })
+	a := startBroken(t, b, func(c *httpapi.Config) { c.MaxInFlight, c.MaxWaiters = 1, 0 })
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

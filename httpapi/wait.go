@@ -32,12 +32,14 @@ func (d *observedDeployment) settled(generation uint64) bool {
 
 // awaitDeployment looks at a deployment from index on, each time it changes,
 // until done or until wait is over. It returns what it saw last; nil stands for
-// a deployment that does not exist.
+// a deployment that does not exist. When too many wait already, it looks once.
 func (rq request) awaitDeployment(key string, index uint64, wait time.Duration, done func(*observedDeployment) bool) (last *observedDeployment, ok bool, err error) {
+	defer rq.s.waiting.Add(-1)
+	crowded := rq.s.waiting.Add(1) > int64(rq.s.cfg.MaxWaiters)
 	ctx, cancel := context.WithTimeout(rq.s.watches.ctx, wait)
 	defer cancel()
 	for {
-		last, ok, err = rq.awaitFrom(ctx, key, index, last, done)
+		last, ok, err = rq.awaitFrom(ctx, key, index, last, !crowded, done)
 		var compacted *storage.CompactedError
 		switch {
 		case errors.As(err, &compacted):
@@ -50,7 +52,7 @@ func (rq request) awaitDeployment(key string, index uint64, wait time.Duration, 
 	}
 }
 
-func (rq request) awaitFrom(ctx context.Context, key string, index uint64, last *observedDeployment, done func(*observedDeployment) bool) (*observedDeployment, bool, error) {
+func (rq request) awaitFrom(ctx context.Context, key string, index uint64, last *observedDeployment, wait bool, done func(*observedDeployment) bool) (*observedDeployment, bool, error) {
 	info, err := rq.s.deps.Store.View(ctx, storage.ReadOptions{Consistency: storage.Stale, MinIndex: index}, func(r storage.Reader) error {
 		doc, err := r.Get(storage.DeploymentKey(key))
 		if err != nil {
@@ -62,8 +64,8 @@ func (rq request) awaitFrom(ctx context.Context, key string, index uint64, last 
 	if err != nil {
 		return last, false, err
 	}
-	if done(last) {
-		return last, true, nil
+	if done(last) || !wait {
+		return last, done(last), nil
 	}
 	watcher, err := rq.s.deps.Store.Watch(ctx, storage.WatchOptions{Since: info.Index, Kinds: []storage.Kind{storage.KindDeployment}})
 	if err != nil {
