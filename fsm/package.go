@@ -75,9 +75,16 @@ func (a *applier) checkDependencies(c storage.PutPackage) (*storage.Result, erro
 	if err != nil || path == nil {
 		return nil, err
 	}
+	if len(path) > maxShownCycle {
+		// The message is remembered and replicated: it stays short.
+		path = append(append(path[:maxShownCycle-2:maxShownCycle-2], "..."), path[len(path)-2:]...)
+	}
 	r, _ := a.rejectField(model.CodeInvalid, "dependencies", "would make a cycle: %s", strings.Join(path, " -> "))
 	return &r, nil
 }
+
+// maxShownCycle bounds how many packages of a cycle a message names.
+const maxShownCycle = 8
 
 // findCycle returns the way from c's package over its new dependencies back to
 // itself, or nil. There can be none unless something depends on the package.
