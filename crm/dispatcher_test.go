@@ -1,7 +1,6 @@
 package crm
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
@@ -226,7 +225,8 @@ func TestOutdatedCallIsNotMade(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withConfig(func(c *Config) { c.Clusters["a"] = ClusterConfig{MaxConcurrency: 1} }))
 	w.sims["a"].SetFaults(sim.Faults{Hang: true})
-	w.lead(1)
+	d := w.dispatcher(metrics.NewSet())
+	w.start(d, 1)
 	w.put(cart("a"))
 	other := cart("a")
 	other.Key = "other"
@@ -240,7 +240,7 @@ func TestOutdatedCallIsNotMade(t *testing.T) {
 	w.put(other)
 	until(t, "other waits", phase("other", model.UnitPending))
 	w.apply(storage.DeleteDeployment{Key: "other"})
-	until(t, "other is to be deleted", phase("other", model.UnitDeleting))
+	until(t, "other is to be deleted, and the run knows", func() bool { return d.phases(model.UnitDeleting) == 1 })
 	w.sims["a"].SetFaults(sim.Faults{})
 	w.running()
 	until(t, "other is forgotten", func() bool { _, exists := w.situation("other"); return !exists })
@@ -253,7 +253,7 @@ func TestUncertainDeployIsDeletedTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withConfig(func(c *Config) {
 		c.Clusters["a"] = ClusterConfig{Timeout: 50 * time.Millisecond}
-		c.Dispatcher.UncertainPeriod = 300 * time.Millisecond
+		c.Dispatcher.UncertainPeriod = 1500 * time.Millisecond
 	}))
 	// There is no answer, so the unit may come into being at any time.
 	w.sims["a"].SetFaults(sim.Faults{Calls: []string{"deploy"}, Hang: true})
@@ -408,10 +408,7 @@ func TestSteadyStateWritesNothing(t *testing.T) {
 	w.put(cart("a", "b"))
 	set := metrics.NewSet()
 	d := w.dispatcher(set)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); d.Run(ctx, 1) }()
-	defer func() { cancel(); <-done }()
+	w.start(d, 1)
 	w.running()
 
 	// Settled: whatever is on its way has arrived when both clusters were

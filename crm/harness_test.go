@@ -209,7 +209,12 @@ func (w *world) lead(term uint64) (stop func()) {
 // leadStale is lead for a leader that does not know that it was deposed.
 func (w *world) leadStale(term uint64) (stop func()) {
 	w.t.Helper()
-	d := w.dispatcher(metrics.NewSet())
+	return w.start(w.dispatcher(metrics.NewSet()), term)
+}
+
+// start runs a dispatcher until stop is called or the test ends.
+func (w *world) start(d *Dispatcher, term uint64) (stop func()) {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { d.Run(ctx, term) })

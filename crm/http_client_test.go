@@ -258,7 +258,10 @@ func TestClientSurvivesMisbehaviour(t *testing.T) {
 			server := httptest.NewServer(c.handler)
 			t.Cleanup(server.Close)
 			client := newTestClient(t, server.URL, func(cfg *ClusterConfig) {
-				cfg.Timeout, cfg.MaxResponseBytes = 200*time.Millisecond, 64<<10
+				cfg.Timeout, cfg.MaxResponseBytes = patience, 64<<10
+				if c.reason == "no answer in time" {
+					cfg.Timeout = 50 * time.Millisecond
+				}
 			})
 			_, err := client.Status(t.Context(), Origin{}, "u1")
 			if got := ClassOf(err); got != c.want {
