@@ -1,12 +1,14 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -72,6 +74,16 @@ type DB struct {
 type file struct {
 	*bbolt.DB
 	views sync.WaitGroup
+	// seen is the meta that a view read last. Views outnumber transactions by
+	// far, and looking it up costs as much as looking up a document.
+	seen atomic.Pointer[seenMeta]
+}
+
+// seenMeta is the meta as the transaction with number tx left it. It is never
+// modified.
+type seenMeta struct {
+	tx   int
+	meta Meta
 }
 
 // Open opens or creates the file.
@@ -126,11 +138,26 @@ func (db *DB) View(fn func(r storage.Reader, m Meta) error) error {
 		return err
 	}
 	defer f.end(tx)
-	m, err := readMeta(tx)
+	m, err := f.meta(tx)
 	if err != nil {
 		return err
 	}
 	return fn(&view{bucket: tx.Bucket(dataBucket)}, m)
+}
+
+// meta is readMeta for a read transaction, remembered: read transactions with
+// the same number see the same. Its Configuration outlives the transaction.
+func (f *file) meta(tx *bbolt.Tx) (Meta, error) {
+	if s := f.seen.Load(); s != nil && s.tx == tx.ID() {
+		return s.meta, nil
+	}
+	m, err := readMeta(tx)
+	if err != nil {
+		return m, err
+	}
+	m.Configuration = bytes.Clone(m.Configuration)
+	f.seen.Store(&seenMeta{tx: tx.ID(), meta: m})
+	return m, nil
 }
 
 // begin opens a read transaction on the current file; end must follow.
