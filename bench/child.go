@@ -82,7 +82,7 @@ func startChild(ctx context.Context, cfg childConfig) (*child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", cfg.name, err)
 	}
-	defer log.Close() // The child has its own descriptor.
+	defer func() { _ = log.Close() }() // The child has its own descriptor.
 	// Not CommandContext: when ctx ends the child is stopped, not killed.
 	cmd := exec.Command(cfg.executable, cfg.args...)
 	cmd.Env = cfg.env
