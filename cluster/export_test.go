@@ -1,6 +1,11 @@
 package cluster
 
-import "context"
+import (
+	"context"
+	"errors"
+
+	"github.com/oprc/oprc-pm/storage"
+)
 
 // What the tests of package cluster_test may look at.
 
@@ -41,4 +46,22 @@ func (n *Node) GossipMembers() int { return len(n.gossip.alive()) }
 func (n *Node) CallStatus(ctx context.Context, id string) error {
 	_, err := n.askStatus(ctx, id)
 	return err
+}
+
+// FastReadIndex is the read index of the only voter.
+func (n *Node) FastReadIndex() (uint64, bool) { return n.reads.fast() }
+
+// ForwardTo sends a command to a server as if that were the leader, and returns
+// whom the refusal names instead.
+func (n *Node) ForwardTo(ctx context.Context, id string, c storage.Command) (hint string, err error) {
+	data, _, err := n.encode(storage.Request{Command: c})
+	if err != nil {
+		return "", err
+	}
+	_, err = n.tryForward(ctx, id, data)
+	var attempt *attemptError
+	if errors.As(err, &attempt) {
+		hint = attempt.hint
+	}
+	return hint, err
 }

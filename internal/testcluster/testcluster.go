@@ -211,13 +211,23 @@ func (c *Cluster) Stop(i int) {
 // break first, then it is closed.
 func (c *Cluster) Crash(i int) {
 	c.t.Helper()
+	c.Take(i)()
+}
+
+// Take marks node i as down and returns what crashes it, for tests whose clients
+// pick among the nodes that are up meanwhile.
+func (c *Cluster) Take(i int) (crash func()) {
+	c.t.Helper()
 	node := c.Node(i)
 	c.slots[i].node = nil
-	c.fabric.isolate(i)
-	if err := node.Close(); err != nil {
-		c.t.Errorf("close node %d: %v", i, err)
+	return func() {
+		c.t.Helper()
+		c.fabric.isolate(i)
+		if err := node.Close(); err != nil {
+			c.t.Errorf("close node %d: %v", i, err)
+		}
+		c.fabric.rejoin(i)
 	}
-	c.fabric.rejoin(i)
 }
 
 // Restart starts a node that is down, on the addresses that it had, if it can.
