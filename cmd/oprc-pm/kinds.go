@@ -331,7 +331,12 @@ var unitColumns = []column[model.UnitStatus]{
 
 var memberColumns = []column[storage.Member]{
 	{"NAME", false, func(m storage.Member, _ time.Time) string { return m.Name }},
-	{"ROLE", false, func(m storage.Member, _ time.Time) string { return string(m.Role) }},
+	{"ROLE", false, func(m storage.Member, _ time.Time) string {
+		if !m.Alive {
+			return "" // nobody knows
+		}
+		return string(m.Role)
+	}},
 	{"VOTER", false, func(m storage.Member, _ time.Time) string { return yesNo(m.Voter) }},
 	{"ALIVE", false, func(m storage.Member, _ time.Time) string { return yesNo(m.Alive) }},
 	{"HTTP", false, func(m storage.Member, _ time.Time) string { return m.HTTPAddr }},
