@@ -109,7 +109,7 @@ func TestDocumentLinks(t *testing.T) {
 var (
 	headingPattern   = regexp.MustCompile(`(?m)^#+ +(.*)$`)
 	anchorDropped    = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
-	testNamePattern  = regexp.MustCompile(`\b(?:Test|Fuzz|Benchmark)[A-Z]\w*`)
+	testNamePattern  = regexp.MustCompile(`(?:\b(\w+)\.)?\b((?:Test|Fuzz|Benchmark)[A-Z]\w*)`)
 	testFuncPrefixes = []string{"Test", "Fuzz", "Benchmark"}
 )
 
@@ -123,7 +123,8 @@ func anchors(text string) []string {
 	return all
 }
 
-// TestDocumentsNameTestsThatExist looks up every test that a document names.
+// TestDocumentsNameTestsThatExist looks up every test that a document names, as
+// package.TestX.
 func TestDocumentsNameTestsThatExist(t *testing.T) {
 	t.Parallel()
 	exists := map[string]bool{}
@@ -131,14 +132,16 @@ func TestDocumentsNameTestsThatExist(t *testing.T) {
 		for _, decl := range f.ast.Decls {
 			fn, ok := decl.(*ast.FuncDecl)
 			if ok && slices.ContainsFunc(testFuncPrefixes, func(p string) bool { return strings.HasPrefix(fn.Name.Name, p) }) {
-				exists[fn.Name.Name] = true
+				exists[strings.TrimSuffix(f.ast.Name.Name, "_test")+"."+fn.Name.Name] = true
 			}
 		}
 	}
 	for name, text := range documents(t) {
-		for _, test := range testNamePattern.FindAllString(text, -1) {
-			if !exists[test] {
-				t.Errorf("%s names %s, which does not exist", name, test)
+		for _, m := range testNamePattern.FindAllStringSubmatch(text, -1) {
+			if m[1] == "" {
+				t.Errorf("%s names %s without its package: write package.%s", name, m[2], m[2])
+			} else if !exists[m[0]] {
+				t.Errorf("%s names %s, which does not exist", name, m[0])
 			}
 		}
 	}
