@@ -261,11 +261,11 @@ func (d *decoder) command(k kind, key string) storage.Command {
 func (d *decoder) record(deployment string) encodedRecordUnitStatus {
 	c := encodedRecordUnitStatus{RecordUnitStatus: storage.RecordUnitStatus{Deployment: deployment}}
 	c.Generation = d.uvarint()
-	for range d.count(3) {
+	for n := d.count(3); n > 0 && d.err == nil; n-- {
 		ref := storage.UnitRef{Cluster: string(d.text()), Unit: string(d.text())}
 		c.put = append(c.put, encodedUnit{UnitRef: ref, document: d.text()})
 	}
-	for range d.count(2) {
+	for n := d.count(2); n > 0 && d.err == nil; n-- {
 		c.Remove = append(c.Remove, storage.UnitRef{Cluster: string(d.text()), Unit: string(d.text())})
 	}
 	hasObserved, observed := d.bool(), d.text()

@@ -51,7 +51,7 @@ func (d *decoder) result() storage.Result {
 	r := storage.Result{Outcome: storage.Outcome(d.byte()), Duplicate: d.bool()}
 	r.Index, r.ResourceVersion, r.Generation = d.uvarint(), d.uvarint(), d.uvarint()
 	r.Code, r.Message = model.Code(d.text()), string(d.text())
-	for range d.count(2) {
+	for n := d.count(2); n > 0 && d.err == nil; n-- {
 		r.Problems = append(r.Problems, model.Problem{Path: string(d.text()), Message: string(d.text())})
 	}
 	return r

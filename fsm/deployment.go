@@ -22,11 +22,11 @@ func (a *applier) putDeployment(p storage.Proposal, c storage.PutDeployment) (st
 	if err != nil {
 		return storage.Result{}, err
 	}
-	if rejected := a.checkPut(old, c.Mode, c.IfMatch, fmt.Sprintf("deployment %q", c.Key)); rejected != nil {
+	if rejected := a.checkPut(old, c.Document, c.Mode, c.IfMatch, fmt.Sprintf("deployment %q", c.Key)); rejected != nil {
 		return *rejected, nil
 	}
 	observed, deleting := cutDeletionMark(old.observed)
-	if old.exists() && string(old.user) == string(c.Document) && !deleting {
+	if string(old.user) == string(c.Document) && !deleting {
 		return a.unchanged(old), nil
 	}
 	pkg, err := a.tx.Get(storage.PackageKey(c.Package))

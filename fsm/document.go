@@ -47,7 +47,10 @@ func (a *applier) load(key []byte) (stored, error) {
 
 // checkPut is the rule of every put: what must be there is there. what is the
 // resource in words.
-func (a *applier) checkPut(old stored, mode storage.PutMode, ifMatch uint64, what string) *storage.Result {
+func (a *applier) checkPut(old stored, document []byte, mode storage.PutMode, ifMatch uint64, what string) *storage.Result {
+	if len(document) == 0 {
+		return a.rejection(model.CodeInvalid, "%s: the document is empty", what)
+	}
 	if mode == storage.Create && old.exists() {
 		return a.rejection(model.CodeConflict, "%s already exists", what)
 	}

@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -25,6 +26,40 @@ func bounded(t *testing.T, input []byte, fn func()) {
 	runtime.ReadMemStats(&after)
 	if got, limit := after.TotalAlloc-before.TotalAlloc, uint64(1<<20+maxGrowth*len(input)); got > limit {
 		t.Errorf("decoding %d bytes allocated %d, want at most %d", len(input), got, limit)
+	}
+}
+
+// TestDecodersAreBounded gives the decoders counts that their input cannot keep.
+func TestDecodersAreBounded(t *testing.T) {
+	const size = 1 << 20
+	noise := bytes.Repeat([]byte{0xff}, size)
+	counted := func(head []byte, perElement int) []byte {
+		return append(binary.AppendUvarint(head, uint64(size/perElement)), noise...)
+	}
+	head := append([]byte{proposalVersion, byte(kindRecordUnitStatus), 0, 0, 0, 0}, make([]byte, 8+1)...)
+	inputs := map[string][]byte{
+		"entry":    counted([]byte{entryVersion}, minProposal+1),
+		"units":    counted(bytes.Clone(head), 3),
+		"removals": counted(append(bytes.Clone(head), 0), 2),
+		"result":   counted(make([]byte, 7), 2),
+		"requests": counted(nil, minRemembered),
+	}
+	for name, data := range inputs {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, entryErr := UnpackEntry(data)
+			_, proposalErr := DecodeProposal(data)
+			_, resultErr := DecodeResult(data)
+			_, requestsErr := decodeRequests(data)
+			runtime.ReadMemStats(&after)
+			if entryErr == nil || proposalErr == nil || resultErr == nil || requestsErr == nil {
+				t.Errorf("noise was decoded: %v, %v, %v, %v", entryErr, proposalErr, resultErr, requestsErr)
+			}
+			if got := after.TotalAlloc - before.TotalAlloc; got > 16*size {
+				t.Errorf("%d bytes of noise took %d bytes of memory", size, got)
+			}
+		})
 	}
 }
 

@@ -113,6 +113,7 @@ func TestPutPackage(t *testing.T) {
 		{name: "err_cycle_of_two", command: namedPackage(t, "base", "app"), code: model.CodeInvalid, path: "dependencies", message: "base -> app -> base"},
 		{name: "err_cycle_of_three", given: []storage.Command{namedPackage(t, "top", "app")}, command: namedPackage(t, "base", "top"),
 			code: model.CodeInvalid, path: "dependencies", message: "base -> top -> app -> base"},
+		{name: "err_empty_document", command: storage.PutPackage{Name: "new"}, code: model.CodeInvalid, message: "empty"},
 		{name: "err_class_vanishes", command: bare, code: model.CodeConflict, path: "classes", message: `"main"`},
 	})
 }
@@ -157,6 +158,7 @@ func TestPutDeployment(t *testing.T) {
 		{name: "err_class_missing", command: storage.PutDeployment{
 			Key: "new", Document: other.Document, Package: "app", Class: "side",
 		}, code: model.CodeInvalid, path: "class_key", message: `"side"`},
+		{name: "err_empty_document", command: storage.PutDeployment{Key: "new", Package: "app", Class: "main"}, code: model.CodeInvalid, message: "empty"},
 		{name: "err_taken_back_without_package", given: []storage.Command{storage.DeletePackage{Name: "app", Cascade: true}},
 			command: deployCommand(t, "busy", "app", "east", "west"), code: model.CodeNotFound, path: "package_name"},
 	})
@@ -219,6 +221,7 @@ func TestOtherCommands(t *testing.T) {
 		{name: "ok_state_created", command: state(0), want: storage.Created, generation: 1},
 		{name: "ok_state_unchanged", given: []storage.Command{state(0)}, command: state(6), want: storage.Unchanged},
 		{name: "ok_state_updated", given: []storage.Command{state(0)}, command: stateCommand(t, "s", "down"), want: storage.Updated, generation: 2},
+		{name: "err_state_empty_document", command: storage.UpdateRuntimeState{Key: "s"}, code: model.CodeInvalid, message: "empty"},
 		{name: "err_state_if_match", given: []storage.Command{state(0)}, command: state(5), code: model.CodeFailedPrecondition},
 		{name: "err_state_if_match_missing", command: state(5), code: model.CodeFailedPrecondition},
 	})

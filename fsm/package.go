@@ -18,10 +18,10 @@ func (a *applier) putPackage(p storage.Proposal, c storage.PutPackage) (storage.
 	if err != nil {
 		return storage.Result{}, err
 	}
-	if rejected := a.checkPut(old, c.Mode, c.IfMatch, fmt.Sprintf("package %q", c.Name)); rejected != nil {
+	if rejected := a.checkPut(old, c.Document, c.Mode, c.IfMatch, fmt.Sprintf("package %q", c.Name)); rejected != nil {
 		return *rejected, nil
 	}
-	if old.exists() && string(old.user) == string(c.Document) {
+	if string(old.user) == string(c.Document) {
 		return a.unchanged(old), nil
 	}
 	if rejected, err := a.checkDependencies(c); rejected != nil || err != nil {

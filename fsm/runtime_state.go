@@ -12,10 +12,10 @@ func (a *applier) updateRuntimeState(p storage.Proposal, c storage.UpdateRuntime
 	if err != nil {
 		return storage.Result{}, err
 	}
-	if rejected := a.checkPut(old, storage.Upsert, c.IfMatch, fmt.Sprintf("runtime state %q", c.Key)); rejected != nil {
+	if rejected := a.checkPut(old, c.Document, storage.Upsert, c.IfMatch, fmt.Sprintf("runtime state %q", c.Key)); rejected != nil {
 		return *rejected, nil
 	}
-	if old.exists() && string(old.user) == string(c.Document) {
+	if string(old.user) == string(c.Document) {
 		return a.unchanged(old), nil
 	}
 	stamp := a.nextStamp(old, p.At)
