@@ -47,6 +47,32 @@ func procValue(path, name string) string {
 	return ""
 }
 
+// filesystemOf names the type of file system that holds dir (an absolute path),
+// or "" where /proc does not tell. Durable writes cost nothing on tmpfs, and a
+// reader of the figures must know.
+func filesystemOf(dir string) string {
+	data, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return ""
+	}
+	return filesystemIn(string(data), dir)
+}
+
+func filesystemIn(mounts, dir string) string {
+	best, kind := "", ""
+	for line := range strings.Lines(mounts) {
+		fields := strings.Fields(line)
+		if len(fields) < 3 || len(fields[1]) < len(best) {
+			continue
+		}
+		at := fields[1]
+		if at == "/" || dir == at || strings.HasPrefix(dir, at+"/") {
+			best, kind = at, fields[2]
+		}
+	}
+	return kind
+}
+
 // selfCPU is the processor time of this process, to 10 ms; 0 elsewhere than on
 // Linux.
 func selfCPU() time.Duration {

@@ -93,7 +93,7 @@ func TestReportTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"oprc-pm 1.2.3, ", "get, 1 node, 64 clients: 2 turns of 2s\n", "30 MiB", "1.43 ms",
+		"oprc-pm 1.2.3, ", "get, 1 node, 64 clients: 2 turns of 2s, documents 10\n", "30 MiB", "1.43 ms",
 		"linearizable is 0.42 × plain (0.33–0.50), target 0.50: MISSED\n",
 	} {
 		if !strings.Contains(out.String(), want) {

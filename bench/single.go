@@ -129,6 +129,9 @@ func (h *Host) measure(ctx context.Context, o Options, dir string, docs *Documen
 		return run, err
 	}
 	plan := Plan{Name: o.name(), Load: o.Load, Turns: o.Turns, Settings: o.settings(), AllowedErrors: o.AllowedErrors}
+	if o.Local > 0 {
+		plan.Settings["filesystem"] = filesystemOf(dir)
+	}
 	plan.Progress = h.turnProgress(plan.Name, plan.Turns)
 	for _, w := range workloads {
 		plan.Subjects = append(plan.Subjects, w.Subject(w.subjectName(), via, h.opTimeout(), processes))

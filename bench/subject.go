@@ -10,7 +10,7 @@ import (
 type Subject struct {
 	// Name tells it apart in the report.
 	Name string
-	// Labels describe it there: nodes, workload, consistency, via.
+	// Labels describe it there: workload, consistency.
 	Labels map[string]string
 	// Open gives client number i (from 0) its session. It does no I/O.
 	Open func(i int) Session

@@ -111,6 +111,7 @@ func (s *suite) run(ctx context.Context, p Plan) error {
 		"nodes":          strconv.Itoa(s.nodes),
 		"documents":      strconv.Itoa(s.options.Documents),
 		"document_bytes": strconv.Itoa(s.options.DocumentBytes),
+		"filesystem":     filesystemOf(s.dir),
 	}
 	run, err := p.Run(ctx)
 	if len(run.Subjects) > 0 {

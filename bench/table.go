@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -43,7 +45,7 @@ func orUnknown(text string) string {
 }
 
 func (r *Run) writeTable(out io.Writer) {
-	fmt.Fprintf(out, "%s: %d turns of %s\n", r.Name, r.Turns, seconds(r.TurnSeconds))
+	fmt.Fprintf(out, "%s: %d turns of %s%s\n", r.Name, r.Turns, seconds(r.TurnSeconds), settingsText(r.Settings))
 	columns := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(columns, "\tops/s\tmin\tmax\tp50\tp90\tp99\tp99.9\tmax\terrors\tserver CPU/op\tclient CPU/op\tresident\t")
 	for i := range r.Subjects {
@@ -57,6 +59,17 @@ func (r *Run) writeTable(out io.Writer) {
 	for _, ratio := range r.Ratios {
 		fmt.Fprintf(out, "  %s\n", ratio)
 	}
+}
+
+// settingsText lists the settings of a run in the order of their names.
+func settingsText(settings map[string]string) string {
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		if value := settings[name]; value != "" {
+			fmt.Fprintf(&text, ", %s %s", strings.ReplaceAll(name, "_", " "), value)
+		}
+	}
+	return text.String()
 }
 
 // String is the ratio in a line, with its target when it has one.

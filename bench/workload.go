@@ -49,8 +49,13 @@ type Workload struct {
 
 // Subject makes the workload a subject: its clients are spread over addrs.
 func (w *Workload) Subject(name string, addrs []string, timeout time.Duration, processes []Process) *Subject {
+	labels := map[string]string{"workload": w.Name}
+	if w.Consistency != "" {
+		labels["consistency"] = w.Consistency
+	}
 	return &Subject{
-		Name: name,
+		Name:   name,
+		Labels: labels,
 		Open: func(i int) Session {
 			return &httpSession{connection: newConnection(addrs[i%len(addrs)], timeout), op: w.open(i)}
 		},
