@@ -48,7 +48,7 @@ func serve(t testing.TB, handler fasthttp.RequestHandler) string {
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {
 		_ = listener.Close() // Connections end with their clients.
-		_ = <-done
+		t.Logf("server ended: %v", <-done)
 	})
 	return listener.Addr().String()
 }
