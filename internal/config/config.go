@@ -254,9 +254,9 @@ func DefaultConfig() Config {
 		},
 		Raft: Raft{
 			LogStore:           LogStoreBolt,
-			HeartbeatTimeout:   time.Second,
-			ElectionTimeout:    time.Second,
-			LeaderLeaseTimeout: 500 * time.Millisecond,
+			HeartbeatTimeout:   500 * time.Millisecond,
+			ElectionTimeout:    500 * time.Millisecond,
+			LeaderLeaseTimeout: 400 * time.Millisecond,
 			CommitTimeout:      10 * time.Millisecond,
 			SnapshotInterval:   30 * time.Second,
 			SnapshotThreshold:  8192,
