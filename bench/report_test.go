@@ -79,7 +79,7 @@ func TestReportSummary(t *testing.T) {
 	if s.ServerCPUMicros != 1 || s.ClientCPUMicros != 2 {
 		t.Errorf("processor time: got %v and %v, want 1 and 2", s.ServerCPUMicros, s.ClientCPUMicros)
 	}
-	want := []Ratio{{Subject: "linearizable", Baseline: "plain", Spread: Spread{0.5, 0.625, 0.75}, Target: 0.5}}
+	want := []Ratio{{Subject: "linearizable", Baseline: "plain", Spread: Spread{0.5, 0.625, 0.75}, Target: 0.5, ServerCPU: 1}}
 	if diff := cmp.Diff(want, r.Runs[0].Ratios); diff != "" {
 		t.Errorf("ratios: -want +got\n%s", diff)
 	}
@@ -94,7 +94,7 @@ func TestReportTable(t *testing.T) {
 	}
 	for _, want := range []string{
 		"oprc-pm 1.2.3, ", "get, 1 node, 64 clients: 2 turns of 2s, documents 10\n", "30 MiB", "1.43 ms",
-		"linearizable is 0.42 × plain (0.33–0.50), target 0.50: MISSED\n",
+		"linearizable is 0.42 × plain (0.33–0.50), at 1.00 × its server CPU/op, target 0.50: MISSED\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("got\n%s\nwithout %q", out.String(), want)

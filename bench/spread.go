@@ -32,11 +32,14 @@ type Ratio struct {
 	Spread
 	// Target is the least that the median shall be; 0: there is none.
 	Target float64 `json:"target,omitempty"`
+	// ServerCPU is what the servers spend on one operation, subject over
+	// baseline; 0 when unknown. Other work on the machine hardly changes it.
+	ServerCPU float64 `json:"server_cpu_per_op,omitempty"`
 }
 
 // ratioOf compares two subjects that were measured in the same turns.
 func ratioOf(subject, baseline SubjectReport) Ratio {
-	r := Ratio{Subject: subject.Name, Baseline: baseline.Name}
+	r := Ratio{Subject: subject.Name, Baseline: baseline.Name, ServerCPU: over(subject.ServerCPUMicros, baseline.ServerCPUMicros)}
 	var values []float64
 	for i := range min(len(subject.Turns), len(baseline.Turns)) {
 		if base := baseline.Turns[i].OpsPerSecond; base > 0 {

@@ -75,6 +75,9 @@ func settingsText(settings map[string]string) string {
 // String is the ratio in a line, with its target when it has one.
 func (r Ratio) String() string {
 	text := fmt.Sprintf("%s is %.2f × %s (%.2f–%.2f)", r.Subject, r.Median, r.Baseline, r.Min, r.Max)
+	if r.ServerCPU > 0 {
+		text += fmt.Sprintf(", at %.2f × its server CPU/op", r.ServerCPU)
+	}
 	switch {
 	case r.Target == 0:
 	case r.Median >= r.Target:
