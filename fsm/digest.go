@@ -31,10 +31,12 @@ func (d *Digest) remove(key, value []byte) {
 func (d Digest) String() string { return fmt.Sprintf("%016x%016x", d[0], d[1]) }
 
 func pairHash(key, value []byte) [2]uint64 {
-	buf := make([]byte, 0, 512)
-	buf = binary.BigEndian.AppendUint32(buf, uint32(len(key)))
-	buf = append(append(buf, key...), value...)
-	sum := sha256.Sum256(buf)
+	h := sha256.New()
+	var buf [sha256.Size]byte
+	h.Write(binary.BigEndian.AppendUint32(buf[:0], uint32(len(key))))
+	h.Write(key)
+	h.Write(value)
+	sum := h.Sum(buf[:0])
 	return [2]uint64{binary.BigEndian.Uint64(sum[0:8]), binary.BigEndian.Uint64(sum[8:16])}
 }
 
