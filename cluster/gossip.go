@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -41,6 +42,7 @@ type gossip struct {
 	changed func()
 
 	list *memberlist.Memberlist
+	addr string // where others can join through this node
 	ctx  context.Context
 	stop context.CancelFunc
 
@@ -78,8 +80,7 @@ func (g *gossip) open(cfg Config, network Network, meta memberMeta) error {
 	}
 	g.list, err = memberlist.Create(mc)
 	if err != nil {
-		mc.Transport.Shutdown()
-		return fmt.Errorf("start gossip: %w", err)
+		return errors.Join(fmt.Errorf("start gossip: %w", err), mc.Transport.Shutdown())
 	}
 	return nil
 }
@@ -126,6 +127,11 @@ func (g *gossip) listConfig(cfg Config, network Network) (*memberlist.Config, er
 	} else if ip := net.ParseIP(bind); ip != nil && ip.IsUnspecified() {
 		mc.AdvertiseAddr = privateIP()
 	}
+	ip, final, err := transport.FinalAdvertiseAddr(mc.AdvertiseAddr, mc.AdvertisePort)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("find gossip address: %w", err), transport.Shutdown())
+	}
+	g.addr = net.JoinHostPort(ip.String(), strconv.Itoa(final))
 	return mc, nil
 }
 
@@ -142,12 +148,6 @@ func resolveIP(ctx context.Context, host string) string {
 		return ""
 	}
 	return ips[0].String()
-}
-
-// addr is where others can join through this node.
-func (g *gossip) addr() string {
-	self := g.list.LocalNode()
-	return net.JoinHostPort(self.Addr.String(), strconv.Itoa(int(self.Port)))
 }
 
 // run joins the seeds at once and whenever no or few members are known, and

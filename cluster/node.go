@@ -135,7 +135,7 @@ func (n *Node) Open(ctx context.Context) error {
 	}
 	n.opened.Store(true)
 	n.logger.Info("node opened", "cluster_id", n.id.clusterID(),
-		"cluster_addr", n.id.advertise, "gossip_addr", n.gossip.addr(), "applied", n.fsm.AppliedIndex())
+		"cluster_addr", n.id.advertise, "gossip_addr", n.gossip.addr, "applied", n.fsm.AppliedIndex())
 	return nil
 }
 
@@ -301,7 +301,7 @@ func (n *Node) ID() string { return n.id.serverID }
 func (n *Node) ClusterAddr() string { return n.id.advertise }
 
 // GossipAddr is where others can join through this node.
-func (n *Node) GossipAddr() string { return n.gossip.addr() }
+func (n *Node) GossipAddr() string { return n.gossip.addr }
 
 // Metrics is the set that holds this node's metrics.
 func (n *Node) Metrics() *metrics.Set { return n.metrics.set }
