@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"go/ast"
 	"go/token"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,25 +15,31 @@ import (
 	"testing"
 )
 
-// documents reads README.md and docs/*.md, by their path from the top.
+// documents reads every Markdown file of the tree, by its path from the top.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
-	top := root(t)
-	names, err := filepath.Glob(filepath.Join(top, "docs", "*.md"))
+	top := os.DirFS(root(t))
+	docs := map[string]string{}
+	err := fs.WalkDir(top, ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && ignoredDir(name):
+			return fs.SkipDir
+		case d.IsDir() || path.Ext(name) != ".md":
+			return nil
+		}
+		text, err := fs.ReadFile(top, name)
+		docs[name] = string(text)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	docs := map[string]string{}
-	for _, name := range append(names, filepath.Join(top, "README.md")) {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
+	for _, name := range []string{"README.md", "docs/architecture.md"} {
+		if docs[name] == "" {
+			t.Errorf("%s is missing", name)
 		}
-		rel, err := filepath.Rel(top, name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		docs[filepath.ToSlash(rel)] = string(text)
 	}
 	return docs
 }
@@ -123,25 +130,28 @@ func anchors(text string) []string {
 	return all
 }
 
-// TestDocumentsNameTestsThatExist looks up every test that a document names, as
-// package.TestX.
+// TestDocumentsNameTestsThatExist looks up every test that a document names:
+// package.TestX, or TestX alone in a document beside the package or above it.
 func TestDocumentsNameTestsThatExist(t *testing.T) {
 	t.Parallel()
-	exists := map[string]bool{}
+	byPackage, dirs := map[string]bool{}, map[string][]string{}
 	for _, f := range workingCopy(t).files {
 		for _, decl := range f.ast.Decls {
 			fn, ok := decl.(*ast.FuncDecl)
 			if ok && slices.ContainsFunc(testFuncPrefixes, func(p string) bool { return strings.HasPrefix(fn.Name.Name, p) }) {
-				exists[strings.TrimSuffix(f.ast.Name.Name, "_test")+"."+fn.Name.Name] = true
+				byPackage[strings.TrimSuffix(f.ast.Name.Name, "_test")+"."+fn.Name.Name] = true
+				dirs[fn.Name.Name] = append(dirs[fn.Name.Name], f.dir())
 			}
 		}
 	}
 	for name, text := range documents(t) {
+		below := path.Dir(name) + "/..."
 		for _, m := range testNamePattern.FindAllStringSubmatch(text, -1) {
-			if m[1] == "" {
-				t.Errorf("%s names %s without its package: write package.%s", name, m[2], m[2])
-			} else if !exists[m[0]] {
+			switch {
+			case m[1] != "" && !byPackage[m[0]]:
 				t.Errorf("%s names %s, which does not exist", name, m[0])
+			case m[1] == "" && !slices.ContainsFunc(dirs[m[2]], func(dir string) bool { return covers(below, dir) }):
+				t.Errorf("%s names %s, which does not exist below it; write package.%s for one elsewhere", name, m[2], m[2])
 			}
 		}
 	}
