@@ -1,12 +1,12 @@
 package httpapi
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
@@ -40,7 +40,8 @@ func (rq request) answerList(l listing) error {
 			return err
 		}
 	}
-	c := chunk{listing: l, budget: rq.s.cfg.ListChunkBytes, page: p}
+	c := newChunk(l, rq.s.cfg.ListChunkBytes)
+	defer c.release()
 	info, err := rq.view(opts, func(r storage.Reader) error {
 		c.reset(p)
 		return l.scan(r, p.from, c.visit)
@@ -48,7 +49,7 @@ func (rq request) answerList(l listing) error {
 	if err != nil {
 		return err
 	}
-	body, err := c.body([]byte{'['})
+	body, err := c.body()
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,9 @@ func (rq request) answerList(l listing) error {
 		rq.linkNext(c.last)
 	}
 	if !c.overflow {
-		return rq.answerJSON(fasthttp.StatusOK, append(body, ']', '\n'))
+		rq.ctx.SetContentType(contentJSON)
+		rq.ctx.Response.SetBody(append(body, ']', '\n'))
+		return nil
 	}
 	if !rq.ctx.Request.Header.IsHTTP11() {
 		// HTTP/1.0 has no chunks, and without them a broken list looks whole.
@@ -64,7 +67,7 @@ func (rq request) answerList(l listing) error {
 	}
 	rq.ctx.SetContentType(contentJSON)
 	rq.ctx.Response.SetBodyStream(&listStream{
-		s: rq.s, conn: rq.ctx.Conn(), listing: l, unread: body, began: len(body) > len(`[`),
+		s: rq.s, conn: rq.ctx.Conn(), listing: l, unread: bytes.Clone(body), began: len(body) > len(`[`),
 		opts: storage.ReadOptions{Consistency: storage.Stale, MinIndex: info.Index},
 		from: storage.After(c.copied), until: c.until(),
 	}, -1)
@@ -77,19 +80,37 @@ type chunk struct {
 	budget int
 	page   page
 
-	// raw holds the documents one after the other, ends where each ends. In a
-	// list without render the separators are there already and ends is unused.
+	// raw holds an opening bracket and the documents one after the other, ends
+	// where each ends. In a list without render the separators are there already
+	// and ends is unused.
 	raw  []byte
 	ends []int
+	// pooled is where raw came from.
+	pooled *[]byte
 	// last is the newest name that belongs to the page, copied the newest that is
 	// in raw. They differ when the page overflows the budget.
 	last, copied   string
 	overflow, more bool
 }
 
+// chunkBuffers keeps what chunks grew to: without it most of the cost of a list
+// is in growing a new buffer each time.
+var chunkBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// newChunk makes an empty chunk; release it when its body is not needed any more.
+func newChunk(l listing, budget int) chunk {
+	pooled := chunkBuffers.Get().(*[]byte)
+	return chunk{listing: l, budget: budget, raw: *pooled, pooled: pooled}
+}
+
+func (c *chunk) release() {
+	*c.pooled = c.raw[:0]
+	chunkBuffers.Put(c.pooled)
+}
+
 // reset prepares the chunk for a (repeated) scan.
 func (c *chunk) reset(p page) {
-	*c = chunk{listing: c.listing, budget: c.budget, page: p, raw: c.raw[:0], ends: c.ends[:0]}
+	*c = chunk{listing: c.listing, budget: c.budget, page: p, raw: append(c.raw[:0], '['), ends: c.ends[:0], pooled: c.pooled}
 }
 
 func (c *chunk) visit(name string, doc []byte) (bool, error) {
@@ -111,7 +132,7 @@ func (c *chunk) visit(name string, doc []byte) (bool, error) {
 	}
 	c.copied = name
 	if c.render == nil {
-		if len(c.raw) > 0 {
+		if len(c.raw) > len(`[`) {
 			c.raw = append(c.raw, itemSeparator...)
 		}
 		c.raw = append(c.raw, doc...)
@@ -131,17 +152,12 @@ func (c *chunk) until() string {
 	return ""
 }
 
-// body appends the items of the chunk to dst, without a separator before the
-// first.
-func (c *chunk) body(dst []byte) ([]byte, error) {
+// body is an opening bracket and the items of the chunk. It may alias the chunk.
+func (c *chunk) body() ([]byte, error) {
 	if c.render == nil {
-		return append(dst, c.raw...), nil
+		return c.raw, nil
 	}
-	return c.rendered(dst)
-}
-
-func (c *chunk) rendered(dst []byte) ([]byte, error) {
-	begin, start := len(dst), 0
+	dst, start := []byte{'['}, len(`[`)
 	var err error
 	for _, end := range c.ends {
 		if dst, err = c.render(dst, c.raw[start:end]); err != nil {
@@ -149,8 +165,8 @@ func (c *chunk) rendered(dst []byte) ([]byte, error) {
 		}
 		start = end
 	}
-	if len(dst) > begin {
-		dst = append(dst[:begin], dst[begin+len(itemSeparator):]...)
+	if len(dst) > len(`[`) {
+		dst = append(dst[:len(`[`)], dst[len(`[`)+len(itemSeparator):]...)
 	}
 	return dst, nil
 }
@@ -196,7 +212,8 @@ func (l *listStream) next() error {
 	}
 	ctx := newDeadlineContext(l.s.base, time.Now().Add(l.s.cfg.RequestTimeout))
 	defer ctx.release()
-	c := chunk{listing: l.listing, budget: l.s.cfg.ListChunkBytes}
+	c := newChunk(l.listing, l.s.cfg.ListChunkBytes)
+	defer c.release()
 	_, err := l.s.deps.Store.View(ctx, l.opts, func(r storage.Reader) error {
 		c.reset(page{})
 		return l.listing.scan(r, l.from, func(name string, doc []byte) (bool, error) {
@@ -209,14 +226,17 @@ func (l *listStream) next() error {
 	if err != nil {
 		return fmt.Errorf("read next part of a list: %w", err)
 	}
-	body, err := c.body(nil)
+	body, err := c.body()
 	if err != nil {
 		return err
 	}
-	if l.began && len(body) > 0 {
-		body = append([]byte(itemSeparator), body...)
+	items := body[len(`[`):]
+	body = nil
+	if l.began && len(items) > 0 {
+		body = append(body, itemSeparator...)
 	}
-	l.began = l.began || len(body) > 0
+	body = append(body, items...)
+	l.began = l.began || len(items) > 0
 	if c.overflow {
 		l.from = storage.After(c.copied)
 	} else {
