@@ -87,7 +87,7 @@ func keyOf(c storage.Command) string {
 func TestProposalRoundTrip(t *testing.T) {
 	t.Parallel()
 	g := newGenerator(t, 99)
-	for range 5000 {
+	for range 1500 {
 		g.index++
 		p := g.proposal()
 		if g.IntN(4) == 0 {

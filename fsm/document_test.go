@@ -106,6 +106,9 @@ func TestJoinMembersCopies(t *testing.T) {
 			t.Errorf("join: got %s, want %s", joined, want)
 		}
 	}
+	if joined := joinMembers(whole[:0], []byte(`"c":3`)); string(joined) != `"c":3` || whole[1] != 'a' {
+		t.Errorf("join with an empty part of something: got %s, and the whole is %s", joined, whole)
+	}
 	if got := joinMembers(nil, whole); !bytes.Equal(got, whole) {
 		t.Errorf("join with nothing: got %s, want %s", got, whole)
 	}
