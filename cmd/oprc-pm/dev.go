@@ -51,7 +51,7 @@ loopback. The state is kept in the data directory: a second run continues where
 the first ended.`,
 		Example: `  oprc-pm dev
   oprc-pm dev --apply deploy/examples/echo.yml
-  oprc-pm dev --data-dir "$(mktemp -d)" --http-addr 127.0.0.1:9090`,
+  oprc-pm dev --data-dir data/other --http-addr 127.0.0.1:9090`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.dev(cmd.Context(), o) },
 	}

@@ -31,8 +31,8 @@ func (p *program) getCommand() *cobra.Command {
 deployments, classes, functions, clusters, units, members and runtime-states.
 
 With --watch the list is followed by every change to it, as it happens, also
-across restarts of the server. With -o json each change is then one line: the
-change as the API tells it.`,
+across restarts of the server; a name need not exist yet. With -o json each
+change is one line: the change as the API tells it.`,
 		Example: `  oprc-pm get packages
   oprc-pm get deployment Record -o yaml
   oprc-pm get deployments --package example --watch

@@ -125,8 +125,8 @@ func parseTargets(args []string) ([]target, error) {
 		}
 		var targets []target
 		for _, name := range args[1:] {
-			if name == "" {
-				return nil, usagef("a name must not be empty")
+			if name == "" || strings.Contains(name, "/") {
+				return nil, usagef("%q is not a name", name)
 			}
 			targets = append(targets, target{k, name})
 		}

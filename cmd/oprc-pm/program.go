@@ -91,6 +91,7 @@ func (p *program) rootCommand() *cobra.Command {
 // group makes a command that only holds others: alone it shows its help, and an
 // unknown name below it is wrong usage.
 func group(cmd *cobra.Command) *cobra.Command {
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return nil

@@ -35,6 +35,10 @@ type service struct {
 	serving  sync.WaitGroup
 	faults   chan error
 	stopping chan struct{}
+
+	stopOnce sync.Once
+	// stopErr is set by stopOnce.
+	stopErr error
 }
 
 // startService brings a node up, in an order that has reasons:
@@ -147,7 +151,14 @@ func (s *service) fail(err error) {
 //     reach the new leader by forwarding, so the node must still be up.
 //  4. The leader's work and the probes stop; calls to CRMs end.
 //  5. The store closes last, because all of the above use it.
+//
+// It may be called more than once; the first call counts.
 func (s *service) stop(timeout time.Duration) error {
+	s.stopOnce.Do(func() { s.stopErr = s.stopWithin(timeout) })
+	return s.stopErr
+}
+
+func (s *service) stopWithin(timeout time.Duration) error {
 	begun := time.Now()
 	deadline, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
