@@ -100,7 +100,7 @@ func (c *Client) Close() {
 func (c *Client) Servers() []string { return c.servers }
 
 func baseURL(server string) (string, error) {
-	text := strings.TrimRight(strings.TrimSpace(server), "/")
+	text := strings.TrimSpace(server)
 	if text != "" && !strings.Contains(text, "://") {
 		text = "http://" + text
 	}
@@ -108,7 +108,7 @@ func baseURL(server string) (string, error) {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 		return "", fmt.Errorf("%q is not the URL of a server, such as http://127.0.0.1:8080", server)
 	}
-	return text, nil
+	return strings.TrimRight(text, "/"), nil
 }
 
 // Request is one call. A Body makes it JSON.

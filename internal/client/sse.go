@@ -15,14 +15,15 @@ const maxEventBytes = 64 << 20
 // message is one server-sent event.
 type message struct {
 	event string
-	id    string
-	data  []byte
+	// id is the one that this message carries; it does not outlast it, as it
+	// would in a browser.
+	id   string
+	data []byte
 }
 
 // messages reads server-sent events (WHATWG HTML, section 9.2).
 type messages struct {
 	scanner *bufio.Scanner
-	id      string
 }
 
 func newMessages(r io.Reader) *messages {
@@ -43,7 +44,7 @@ func (m *messages) next() (message, error) {
 			if data == nil && got.event == "" && got.id == "" {
 				continue
 			}
-			got.id, got.data = m.id, bytes.Join(data, []byte("\n"))
+			got.data = bytes.Join(data, []byte("\n"))
 			return got, nil
 		}
 		name, value, _ := strings.Cut(string(line), ":")
@@ -56,7 +57,7 @@ func (m *messages) next() (message, error) {
 			data = append(data, []byte(value))
 		case "id":
 			if !strings.Contains(value, "\x00") {
-				m.id, got.id = value, value
+				got.id = value
 			}
 		}
 	}

@@ -150,6 +150,8 @@ func (w *Watch) take(m message) (Change, bool, error) {
 		}
 		w.seen.index, w.seen.count, w.skip = wire.Index, 0, 0
 	}
+	// An id says that this was the last of everything up to it.
+	w.done = max(w.done, indexOf(m.id))
 	if w.skip > 0 {
 		w.skip--
 		return Change{}, false, nil
