@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/oprc/oprc-pm/model"
 )
 
 const (
@@ -166,7 +168,8 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 			c.preferred.Store(int64(index))
 			return response, nil
 		}
-		err, refused := c.failure(err, r, &sent)
+		refused := notDialled(err)
+		err = c.failure(err, r, &sent)
 		round, last := (attempt+1)/len(c.servers), (attempt+1)%len(c.servers) == 0
 		switch {
 		case r.Once || !again(err):
@@ -181,16 +184,21 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	}
 }
 
-// failure words what went wrong with one attempt, and tells whether the server
-// refused even the connection.
-func (c *Client) failure(err error, r Request, sent *bool) (_ error, refused bool) {
+// failure words what went wrong with one attempt, and notes in sent whether a
+// write may have been made. Once it may, no later attempt that changed nothing
+// can tell that nothing was changed.
+func (c *Client) failure(err error, r Request, sent *bool) error {
 	var answered *Error
 	if errors.As(err, &answered) {
-		return err, false
+		*sent = *sent || answered.Code == model.CodeUnknownOutcome
+		if *sent && again(answered) && answered.Code != model.CodeUnknownOutcome {
+			answered.Code = model.CodeUnknownOutcome
+			answered.Message += " (an earlier attempt may have made the change)"
+		}
+		return answered
 	}
-	refused = notDialled(err)
-	*sent = *sent || r.Method != http.MethodGet && !refused
-	return &UnreachableError{Servers: c.servers, Err: plain(err), Sent: *sent}, refused
+	*sent = *sent || r.Method != http.MethodGet && !notDialled(err)
+	return &UnreachableError{Servers: c.servers, Err: plain(err), Sent: *sent}
 }
 
 // once sends a request to one server.

@@ -98,6 +98,35 @@ func TestWritesAreRepeatedWithTheSameKey(t *testing.T) {
 	}
 }
 
+// What may have happened in one attempt stays possible, whatever the next ones
+// say.
+func TestUnknownOutcomeIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]func(http.ResponseWriter){
+		"broken":      func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
+		"unconfirmed": func(w http.ResponseWriter) { answer(w, 504, `{"error":"not confirmed","code":"unknown_outcome"}`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var once sync.Once
+			server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				answered := false
+				once.Do(func() { answered = true })
+				if answered {
+					first(w)
+					return
+				}
+				answer(w, 503, `{"error":"no leader","code":"unavailable"}`)
+			})
+			c := newClient(t, func(cfg *Config) { cfg.Timeout = 600 * time.Millisecond }, server)
+			_, err := c.PutPackage(t.Context(), model.Package{Name: "p"}, WriteOptions{})
+			if got, want := model.CodeOf(err), model.CodeUnknownOutcome; got != want {
+				t.Errorf("code: got %q (%v), want %q", got, err, want)
+			}
+		})
+	}
+}
+
 func TestDecidedAnswersAreNotRepeated(t *testing.T) {
 	t.Parallel()
 	for status, code := range map[int]model.Code{
