@@ -162,7 +162,7 @@ func (p *program) devApply(ctx context.Context, c *client.Client, set manifests)
 	if err != nil {
 		_, _ = fmt.Fprint(p.err, errorText(err))
 	}
-	if p.terminal(p.err) {
+	if p.terminal(p.err) && len(applied) <= maxLive {
 		return nil // the table is there already
 	}
 	p.printf("\n")

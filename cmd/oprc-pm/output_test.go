@@ -103,10 +103,10 @@ func TestRedraw(t *testing.T) {
 	var screen strings.Builder
 	first := table{header: []string{"A"}, rows: [][]string{{"1"}, {"2"}}}
 	drawn := redraw(&screen, first, 0)
-	equal(t, screen.String(), "A\n1\n2\n")
+	equal(t, screen.String(), "\x1b[?7lA\n1\n2\n\x1b[?7h")
 	screen.Reset()
 	drawn = redraw(&screen, table{header: []string{"A"}, rows: [][]string{{"3"}}}, drawn)
-	equal(t, screen.String(), "\x1b[3A\x1b[JA\n3\n")
+	equal(t, screen.String(), "\x1b[3A\x1b[J\x1b[?7lA\n3\n\x1b[?7h")
 	if drawn != 2 {
 		t.Errorf("lines drawn: got %d, want 2", drawn)
 	}

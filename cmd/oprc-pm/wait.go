@@ -17,6 +17,10 @@ import (
 	"github.com/oprc/oprc-pm/storage"
 )
 
+// maxLive is how many deployments are redrawn in place: a table must fit on the
+// screen, since nothing above it can be overwritten.
+const maxLive = 8
+
 // errWaitOver is the cause when the time of --wait is up.
 var errWaitOver = errors.New("the time to wait is up")
 
@@ -33,7 +37,7 @@ func (p *program) waitRunning(ctx context.Context, c *client.Client, applied []a
 		r.order = append(r.order, a.key)
 		r.since = max(r.since, a.index)
 	}
-	r.live = p.terminal(p.err)
+	r.live = p.terminal(p.err) && len(r.order) <= maxLive
 	err := r.run(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), errWaitOver) {
 		return timeoutf("after %v not everything runs: %s", wait, strings.Join(r.waiting(), "; "))
@@ -271,7 +275,10 @@ func redraw(w io.Writer, t table, drawn int) int {
 	if drawn > 0 {
 		fmt.Fprintf(&text, "\x1b[%dA\x1b[J", drawn)
 	}
+	// Without wrapping, a row is one line however narrow the terminal is.
+	text.WriteString("\x1b[?7l")
 	t.write(&text)
+	text.WriteString("\x1b[?7h")
 	_, _ = io.WriteString(w, text.String())
 	return len(t.rows) + 1
 }

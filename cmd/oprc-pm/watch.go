@@ -77,6 +77,7 @@ func (w *watcher) list(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	present := map[string]bool{}
+	var fresh []client.Change
 	for _, raw := range found.Items {
 		raw = oneLine(raw)
 		key := w.changeKey(raw)
@@ -85,9 +86,10 @@ func (w *watcher) list(ctx context.Context) (uint64, error) {
 			continue
 		}
 		w.last[key] = raw
-		if err := w.print(client.Change{Index: found.Index, Type: storage.EventPut, Kind: w.group.kind.event, Key: key, Document: raw}); err != nil {
-			return 0, err
-		}
+		fresh = append(fresh, client.Change{Index: found.Index, Type: storage.EventPut, Kind: w.group.kind.event, Key: key, Document: raw})
+	}
+	if err := w.print(fresh...); err != nil {
+		return 0, err
 	}
 	for key := range w.last {
 		if !present[key] {
@@ -180,16 +182,26 @@ func (w *watcher) removed(change client.Change) error {
 	return nil
 }
 
-func (w *watcher) print(change client.Change) error {
+// print prints changes that are not deletes, in one table or a line each.
+func (w *watcher) print(changes ...client.Change) error {
 	if w.output == outputJSON {
-		line, err := compactJSON(change)
-		if err != nil {
-			return err
+		for _, change := range changes {
+			line, err := compactJSON(change)
+			if err != nil {
+				return err
+			}
+			w.p.printf("%s\n", line)
 		}
-		w.p.printf("%s\n", line)
 		return nil
 	}
-	t, err := w.group.kind.tabulate([]json.RawMessage{change.Document}, w.output == outputWide, w.p.now())
+	if len(changes) == 0 {
+		return nil
+	}
+	raws := make([]json.RawMessage, len(changes))
+	for i, change := range changes {
+		raws[i] = change.Document
+	}
+	t, err := w.group.kind.tabulate(raws, w.output == outputWide, w.p.now())
 	if err != nil {
 		return err
 	}
