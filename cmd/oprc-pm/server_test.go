@@ -1,11 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -202,11 +202,17 @@ func TestAdvertisedHTTP(t *testing.T) {
 func TestStopIsBounded(t *testing.T) {
 	t.Parallel()
 	s, _ := startNodeWith(t, func(*config.Config) {})
-	response, err := http.Get("http://" + s.advertised + "/api/v1/watch")
+	watcher, err := net.Dial("tcp", s.advertised)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = response.Body.Close() })
+	t.Cleanup(func() { _ = watcher.Close() })
+	if _, err := watcher.Write([]byte("GET /api/v1/watch HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(watcher).ReadString('\n'); err != nil || !strings.Contains(line, " 200 ") {
+		t.Fatalf("the watch did not begin: %q, %v", line, err)
+	}
 	half, err := net.Dial("tcp", s.advertised)
 	if err != nil {
 		t.Fatal(err)
