@@ -302,6 +302,15 @@ func TestLeaderRunsDoNotOverlap(t *testing.T) {
 			})
 		})
 	}
+	waitRuns := func(n int) {
+		testcluster.Wait(t, "the next run", func() error {
+			if runs.Load() < int32(n) {
+				return fmt.Errorf("%d runs", runs.Load())
+			}
+			return nil
+		})
+	}
+	waitRuns(1)
 	for round := range 5 {
 		leader := c.Leader(t)
 		next := others(c, leader)[round%2]
@@ -314,12 +323,7 @@ func TestLeaderRunsDoNotOverlap(t *testing.T) {
 		testcluster.Wait(t, "a transfer of leadership", func() error {
 			return asked.TransferLeadership(ctxFor(t, 5*time.Second), id)
 		})
-		testcluster.Wait(t, "the next run", func() error {
-			if runs.Load() < int32(round+2) {
-				return fmt.Errorf("%d runs", runs.Load())
-			}
-			return nil
-		})
+		waitRuns(round + 2)
 	}
 	cancel()
 	wg.Wait()

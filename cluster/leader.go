@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -219,7 +218,9 @@ func (n *Node) runTerms(ctx context.Context) {
 // tryRun establishes the term and, if wanted, starts the run. retry says that
 // this node still leads and the term is not established yet.
 func (n *Node) tryRun(ctx context.Context, edge uint64, want bool) (run *leaderRun, retry bool) {
-	term := n.leader.term.Load()
+	// The library changes its state before it announces the edge, so what was
+	// established before may be past already.
+	term := n.established()
 	if term == 0 {
 		var err error
 		if term, err = n.establish(ctx, edge); err != nil {
@@ -371,6 +372,9 @@ func (n *Node) TransferLeadership(ctx context.Context, id string) error {
 	if n.raft.State() == raft.Leader {
 		return n.transferHere(ctx, id)
 	}
+	if id != "" && n.leaderID() == id {
+		return nil
+	}
 	_, leader := n.raft.LeaderWithID()
 	if leader == "" || string(leader) == n.id.serverID {
 		return unavailable(nil, "there is no leader")
@@ -387,6 +391,10 @@ func (n *Node) TransferLeadership(ctx context.Context, id string) error {
 func (n *Node) transferHere(ctx context.Context, id string) error {
 	n.transferMu.Lock() // one at a time; Close waits for it
 	defer n.transferMu.Unlock()
+	if id == n.id.serverID {
+		return nil
+	}
+	edge, _, _ := n.leader.wanted()
 	defer n.leader.resume()
 	if err := n.leader.suspend(ctx); err != nil {
 		return unavailable(err, "the leader's work did not stop in time")
@@ -406,19 +414,17 @@ func (n *Node) transferHere(ctx context.Context, id string) error {
 	if err := future.Error(); err != nil {
 		return unavailable(err, "leadership was not transferred")
 	}
-	// The library answers as soon as it left the leader's loop; the edge follows.
-	for deadline := time.Now().Add(n.cfg.ElectionTimeout); n.raft.State() == raft.Leader; {
-		next := n.changed.wait()
-		if n.raft.State() != raft.Leader {
-			break
+	// The library answers when it leaves the leader's loop. Only once the edge was
+	// seen is this node's run safe from being started again.
+	for {
+		changed := n.changed.wait()
+		if now, _, _ := n.leader.wanted(); now != edge {
+			return nil
 		}
 		select {
-		case <-next:
-		case <-time.After(time.Until(deadline)):
-			return unavailable(errors.New("still the leader"), "leadership was not transferred")
+		case <-changed:
 		case <-ctx.Done():
 			return unavailable(ctx.Err(), "leadership was not transferred in time")
 		}
 	}
-	return nil
 }

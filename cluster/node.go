@@ -228,6 +228,11 @@ func (n *Node) openRaft() error {
 	n.transport = raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
 		ServerAddressProvider: addressProvider{n}, Logger: hclogger, Stream: n.stream,
 		MaxPool: 3, Timeout: n.cfg.IOTimeout, MsgpackUseNewTimeFormat: true,
+		// No pipelining. In the library, when a follower refuses an entry while
+		// the next one is being handed to the pipeline, both of its ends wait for
+		// ever: the follower gets nothing any more, and Shutdown never returns.
+		// Entries are packed and sent in batches, so little is lost.
+		MaxRPCsInFlight: 1,
 	})
 	rc := n.cfg.raftConfig(raft.ServerID(n.id.serverID))
 	rc.Logger = hclogger
