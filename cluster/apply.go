@@ -43,8 +43,8 @@ func (s *stamper) now() time.Time {
 // encode stamps and encodes a request, once: every retry sends the same bytes,
 // and the request id in them makes the command apply at most once.
 func (n *Node) encode(req storage.Request) (data []byte, id string, err error) {
-	if req.Command == nil || len(req.ID) > 128 {
-		return nil, "", model.Errorf(model.CodeInvalid, "a request needs a command and an id of at most 128 bytes")
+	if req.Command == nil || len(req.ID) > storage.MaxRequestID {
+		return nil, "", model.Errorf(model.CodeInvalid, "a request needs a command and an id of at most %d bytes", storage.MaxRequestID)
 	}
 	if req.ID == "" {
 		req.ID = randomID()

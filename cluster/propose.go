@@ -57,7 +57,8 @@ type proposer struct {
 type proposal struct {
 	data []byte
 	// key of the document it changes; "" when it may touch anything, and then it
-	// gets an entry for itself.
+	// gets an entry for itself. Two changes of one document never share an entry:
+	// its resource version is the index of the entry.
 	key string
 	// done is called once. It must not block.
 	done func(storage.Result, error)
@@ -114,36 +115,10 @@ func newProposal(data []byte, maxBytes int, done func(storage.Result, error)) (*
 	if len(data) > maxBytes {
 		return nil, model.Errorf(model.CodeTooLarge, "the change has %d bytes, the limit is %d", len(data), maxBytes)
 	}
-	decoded, err := fsm.DecodeProposal(data)
-	if err != nil {
+	if _, err := fsm.DecodeProposal(data); err != nil {
 		return nil, remoteErrorf(remoteInvalid, "undecodable proposal: %v", err)
 	}
-	return &proposal{data: data, key: documentKey(decoded.Command), done: done}, nil
-}
-
-// documentKey names the document that a command changes, or "" when it may
-// change several. Two changes of one document never share an entry: its
-// resource version is the index of the entry.
-func documentKey(c storage.Command) string {
-	switch c := c.(type) {
-	case storage.PutPackage:
-		return storage.PackagePrefix + c.Name
-	case storage.DeletePackage:
-		if c.Cascade {
-			return ""
-		}
-		return storage.PackagePrefix + c.Name
-	case storage.PutDeployment:
-		return storage.DeploymentPrefix + c.Key
-	case storage.DeleteDeployment:
-		return storage.DeploymentPrefix + c.Key
-	case storage.RecordUnitStatus:
-		return storage.DeploymentPrefix + c.Deployment
-	case storage.UpdateRuntimeState:
-		return storage.RuntimeStatePrefix + c.Key
-	default:
-		return ""
-	}
+	return &proposal{data: data, key: fsm.PeekKey(data), done: done}, nil
 }
 
 // propose queues pr. An error means that it was not taken and done will not be

@@ -85,6 +85,9 @@ func TestPackRules(t *testing.T) {
 			deployment, storage.RecordUnitStatus{Deployment: "d", Generation: 1},
 			storage.DeleteDeployment{Key: "d"}, storage.UpdateRuntimeState{Key: "d", Document: []byte(`"key":"d"`)},
 		}, []int{1, 1, 2}},
+		{"units of two deployments", []storage.Command{
+			storage.RecordUnitStatus{Deployment: "d", Generation: 1}, storage.RecordUnitStatus{Deployment: "e", Generation: 1},
+		}, []int{2}},
 		{"same name of another kind", []storage.Command{pkg("d"), deployment}, []int{2}},
 		{"cascade alone", []storage.Command{pkg("a"), cascade, pkg("b")}, []int{1, 1, 1}},
 		{"barrier alone", []storage.Command{storage.Barrier{}, pkg("b"), storage.Barrier{}}, []int{1, 1, 1}},
