@@ -87,7 +87,7 @@ func (n *Node) runReady(ctx context.Context) {
 	for ctx.Err() == nil {
 		changed := n.changed.wait()
 		if n.leaderID() != "" {
-			if index, err := n.readIndexOnce(ctx, false); err == nil {
+			if index, _, err := n.readIndexOnce(ctx, nil, false); err == nil {
 				n.readyAt.Store(index)
 				return
 			}

@@ -40,33 +40,46 @@ func (n *Node) View(ctx context.Context, opts storage.ReadOptions, fn func(stora
 }
 
 // readIndex gets a read index, trying again while there is time and no leader.
+// Thousands of readers wait here at once: they derive no contexts, and set a
+// timer only when the caller has no deadline.
 func (n *Node) readIndex(ctx context.Context, lease bool) (uint64, error) {
-	ctx, cancel := n.bounded(ctx)
-	defer cancel()
+	var expired <-chan time.Time
+	if _, ok := ctx.Deadline(); !ok {
+		timer := time.NewTimer(n.cfg.DefaultTimeout)
+		defer timer.Stop()
+		expired = timer.C
+	}
 	pause := retryMin
 	for {
 		changed := n.changed.wait()
-		index, err := n.readIndexOnce(ctx, lease)
+		index, over, err := n.readIndexOnce(ctx, expired, lease)
 		if err == nil {
 			return index, nil
 		}
-		if ctx.Err() == nil {
+		if !over {
 			timer := time.NewTimer(pause)
 			select {
 			case <-changed:
 			case <-timer.C:
 			case <-ctx.Done():
+				over = true
+			case <-n.ctx.Done():
+				over = true
+			case <-expired:
+				over = true
 			}
 			timer.Stop()
 			pause = min(2*pause, retryMax)
 		}
-		if ctx.Err() != nil {
+		if over {
 			return 0, unavailable(err, "no leader confirmed a read index in time")
 		}
 	}
 }
 
-func (n *Node) readIndexOnce(ctx context.Context, lease bool) (uint64, error) {
+// readIndexOnce makes one attempt. over says that there is no time for another:
+// ctx ended, the node closed or expired fired.
+func (n *Node) readIndexOnce(ctx context.Context, expired <-chan time.Time, lease bool) (index uint64, over bool, err error) {
 	type answer struct {
 		index uint64
 		err   error
@@ -78,15 +91,20 @@ func (n *Node) readIndexOnce(ctx context.Context, lease bool) (uint64, error) {
 		n.reads.onLeader(lease, w)
 	case lease:
 		// Not shared: with a valid lease it is one exchange, without a round.
-		return n.reads.askLeader(ctx, true)
+		index, err = n.reads.askLeader(ctx, true)
+		return index, false, err
 	default:
 		n.reads.follow.join(w)
 	}
 	select {
 	case a := <-done:
-		return a.index, a.err
+		return a.index, false, a.err
 	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		return 0, true, context.Cause(ctx)
+	case <-n.ctx.Done():
+		return 0, true, context.Cause(n.ctx)
+	case <-expired:
+		return 0, true, context.DeadlineExceeded
 	}
 }
 
