@@ -25,8 +25,8 @@ type wish struct {
 // be recorded before anything is done. Both are sorted. It is pure. What is then to be
 // done follows from each record's phase, see nextCall.
 //
-// A changed unit is a new one. The old one stays until the new one in the same
-// cluster runs; only an old one that was never accepted goes at once.
+// A changed unit is a new one. An old one stays until the new one in the same
+// cluster runs, see keptUnits; the other old ones go at once.
 func diff(w wish, have []model.UnitStatus, now time.Time) []model.UnitStatus {
 	next := make([]model.UnitStatus, 0, len(have)+len(w.plan.Units))
 	wanted := map[storage.UnitRef]bool{}
@@ -47,6 +47,7 @@ func diff(w wish, have []model.UnitStatus, now time.Time) []model.UnitStatus {
 			}
 		}
 	}
+	kept := keptUnits(have, wanted, runs)
 	for _, record := range have {
 		switch {
 		case w.deleting:
@@ -58,7 +59,7 @@ func diff(w wish, have []model.UnitStatus, now time.Time) []model.UnitStatus {
 			}
 		case !selected[record.Cluster]:
 			record = enter(record, model.UnitDeleting, "cluster is no longer a target", now)
-		case runs[record.Cluster], record.Phase == model.UnitPending:
+		case kept[record.Cluster] != record.ID:
 			record = enter(record, model.UnitDeleting, "replaced", now)
 		}
 		if !w.configured[record.Cluster] {
@@ -68,6 +69,35 @@ func diff(w wish, have []model.UnitStatus, now time.Time) []model.UnitStatus {
 	}
 	slices.SortFunc(next, compareUnits)
 	return next
+}
+
+// keptUnits returns the old unit that stays in each cluster until a new one runs
+// there: one that runs, else the oldest that was accepted. It is never more than
+// one, or a row of updates that do not come up would fill the cluster.
+func keptUnits(have []model.UnitStatus, wanted map[storage.UnitRef]bool, runs map[string]bool) map[string]string {
+	best := map[string]model.UnitStatus{}
+	kept := map[string]string{}
+	for _, record := range have {
+		switch record.Phase {
+		case model.UnitPending, model.UnitDeleting:
+			continue
+		}
+		if wanted[refOf(record)] || runs[record.Cluster] {
+			continue
+		}
+		if other, exists := best[record.Cluster]; !exists || serves(record, other) {
+			best[record.Cluster], kept[record.Cluster] = record, record.ID
+		}
+	}
+	return kept
+}
+
+// serves tells whether old unit a is more likely to serve than old unit b.
+func serves(a, b model.UnitStatus) bool {
+	if aRuns, bRuns := a.Phase == model.UnitRunning, b.Phase == model.UnitRunning; aRuns != bRuns {
+		return aRuns
+	}
+	return a.Generation < b.Generation
 }
 
 const notConfigured = "cluster is not configured"

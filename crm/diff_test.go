@@ -25,6 +25,11 @@ func rec(cluster, id string, phase model.UnitPhase) model.UnitStatus {
 	return r
 }
 
+func ofGeneration(generation uint64, r model.UnitStatus) model.UnitStatus {
+	r.Generation = generation
+	return r
+}
+
 // planOf makes a plan of units given as cluster, id, cluster, id...
 func planOf(pairs ...string) Plan {
 	var plan Plan
@@ -99,6 +104,18 @@ func TestDiff(t *testing.T) {
 			wish: wish{plan: planOf("a", "u2")},
 			have: []model.UnitStatus{rec("a", "u1", pending)},
 			want: []string{"a/u1 DELETING", "a/u2 PENDING"},
+		},
+		"changed again: of the old ones the one that runs stays": {
+			wish: wish{plan: planOf("a", "u4")},
+			have: []model.UnitStatus{rec("a", "u1", down), rec("a", "u2", running), rec("a", "u3", deploying)},
+			want: []string{"a/u1 DELETING", "a/u2 RUNNING", "a/u3 DELETING", "a/u4 PENDING"},
+		},
+		"changed again: when no old one runs, the oldest stays": {
+			wish: wish{plan: planOf("a", "u3", "b", "u5")},
+			have: []model.UnitStatus{
+				ofGeneration(2, rec("a", "u1", deploying)), ofGeneration(1, rec("a", "u2", down)), rec("b", "u4", down),
+			},
+			want: []string{"a/u1 DELETING", "a/u2 DOWN", "a/u3 PENDING", "b/u4 DOWN", "b/u5 PENDING"},
 		},
 		"target removed": {
 			wish: wish{plan: planOf("a", "u1")},
