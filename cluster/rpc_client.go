@@ -240,10 +240,12 @@ type linkConn struct {
 	conn net.Conn
 	done chan struct{}
 
-	mu      sync.Mutex // guards pending, nextID, closed
+	mu      sync.Mutex // guards pending, since, nextID, closed
 	pending map[uint64]*call
-	nextID  uint64
-	closed  bool
+	// since is when the peer last answered, or began to owe an answer.
+	since  time.Time
+	nextID uint64
+	closed bool
 }
 
 func newLinkConn(l *link, c net.Conn) *linkConn {
@@ -285,6 +287,9 @@ func (lc *linkConn) register(c *call) (uint64, bool) {
 	}
 	lc.mu.Lock()
 	defer lc.mu.Unlock()
+	if len(lc.pending) == 0 {
+		lc.since = time.Now()
+	}
 	lc.nextID++
 	lc.pending[lc.nextID] = c
 	return lc.nextID, true
@@ -333,7 +338,7 @@ func (lc *linkConn) read() error {
 		lc.conn.SetReadDeadline(time.Now().Add(lc.link.client.timeout))
 		if _, err := r.Peek(1); err != nil {
 			var timeout net.Error
-			if errors.As(err, &timeout) && timeout.Timeout() && !lc.owed() {
+			if errors.As(err, &timeout) && timeout.Timeout() && !lc.overdue() {
 				continue
 			}
 			return err
@@ -345,6 +350,7 @@ func (lc *linkConn) read() error {
 		lc.mu.Lock()
 		c := lc.pending[f.id]
 		delete(lc.pending, f.id)
+		lc.since = time.Now()
 		lc.mu.Unlock()
 		if c == nil {
 			return errors.New("answer to no question")
@@ -362,8 +368,10 @@ func (lc *linkConn) read() error {
 	}
 }
 
-func (lc *linkConn) owed() bool {
+// overdue reports whether the peer has owed an answer for the whole timeout. The
+// silence of a connection that was idle until just now says nothing.
+func (lc *linkConn) overdue() bool {
 	lc.mu.Lock()
 	defer lc.mu.Unlock()
-	return len(lc.pending) > 0
+	return len(lc.pending) > 0 && time.Since(lc.since) >= lc.link.client.timeout
 }

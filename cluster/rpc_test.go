@@ -152,6 +152,34 @@ func TestRPCSilentPeer(t *testing.T) {
 	}
 }
 
+// A connection that was idle for almost the timeout is not given up because the
+// answer to the next call takes a while.
+func TestRPCSlowAnswerAfterIdling(t *testing.T) {
+	t.Parallel()
+	const timeout = 400 * time.Millisecond
+	slow := &rpcServer{limit: 1 << 16, timeout: timeout, metrics: newNodeMetrics(metrics.NewSet()),
+		logger: slog.New(slog.DiscardHandler), ctx: context.Background()}
+	slow.handlers = map[frameType]handler{
+		echoCall: func(_ context.Context, _ string, p []byte, respond respond) { respond(p, nil) },
+		stuckCall: func(_ context.Context, _ string, p []byte, respond respond) {
+			time.AfterFunc(timeout*6/10, func() { respond(p, nil) })
+		},
+	}
+	server := newEndpoint(t, "", func(m *mux) {
+		m.serve = map[protocol]func(net.Conn, string){protocolRPC: slow.serve}
+	})
+	from := newEndpoint(t, "", nil)
+	client := newRPCClient(from.mux, func(string) string { return server.addr }, 1<<16, timeout)
+	defer func() { from.shut(); client.close() }()
+	if _, err := client.call(context.Background(), server.id.serverID, laneBulk, echoCall, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(timeout * 7 / 10)
+	if _, err := client.call(context.Background(), server.id.serverID, laneBulk, stuckCall, []byte("y")); err != nil {
+		t.Errorf("slow answer after idling: %v", err)
+	}
+}
+
 func TestRemoteErrorRoundTrip(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
