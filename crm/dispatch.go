@@ -29,7 +29,7 @@ func (r *run) dispatch(ctx context.Context, s situation, w wish, units []model.U
 	for _, unit := range w.plan.Units {
 		wanted[storage.UnitRef{Cluster: unit.TargetCluster, Unit: unit.ID}] = unit
 	}
-	for _, t := range r.due(s.deployment, wanted, units, now, &again) {
+	for _, t := range r.due(s, wanted, units, now, &again) {
 		r.lanes[t.record.Cluster].submit(ctx, func(ctx context.Context) { r.perform(ctx, t) })
 	}
 	return again
@@ -37,11 +37,12 @@ func (r *run) dispatch(ctx context.Context, s situation, w wish, units []model.U
 
 // due picks the calls that may begin, marks them begun, and finds when the next
 // one is due.
-func (r *run) due(d model.Deployment, wanted map[storage.UnitRef]model.DeploymentUnit, units []model.UnitStatus, now time.Time, again *time.Duration) []task {
+func (r *run) due(s situation, wanted map[storage.UnitRef]model.DeploymentUnit, units []model.UnitStatus, now time.Time, again *time.Duration) []task {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var tasks []task
-	for i, t := range r.see(r.knowledgeOf(d.Key), units, now) {
+	d := s.deployment
+	for i, t := range r.see(r.knowledgeOf(d.Key), s.units, units, now) {
 		record := units[i]
 		unit, isWanted := wanted[refOf(record)]
 		call := nextCall(record, isWanted)

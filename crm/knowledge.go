@@ -36,8 +36,8 @@ type track struct {
 	attempts        uint32
 	// failed names the last failure that was seen, "" after a success.
 	failed string
-	// uncertainUntil is set by a deploy call without an answer: the CRM may
-	// still act on it until then.
+	// uncertainUntil is set by a deploy call without an answer, of this run or
+	// an earlier one: the CRM may still act on it until then.
 	uncertainUntil time.Time
 }
 
@@ -132,8 +132,9 @@ func (l lesson) settle() {
 }
 
 // see brings a knowledge in line with the records and returns the track of each.
-// The caller holds mu.
-func (r *run) see(m *knowledge, units []model.UnitStatus, now time.Time) []*track {
+// loaded are the records as they were before this reconcile changed them. The
+// caller holds mu.
+func (r *run) see(m *knowledge, loaded, units []model.UnitStatus, now time.Time) []*track {
 	tracks := make([]*track, len(units))
 	m.phases = map[model.UnitPhase]int{}
 	present := make(map[storage.UnitRef]bool, len(units))
@@ -144,9 +145,8 @@ func (r *run) see(m *knowledge, units []model.UnitStatus, now time.Time) []*trac
 		t, exists := m.units[ref]
 		if !exists {
 			t = &track{phase: unit.Phase}
-			if unit.Phase == model.UnitRunning {
-				// A new leader must not ask after everything at once.
-				t.due = now.Add(rand.N(r.cfg.RunningPollInterval))
+			if _, inherited := findUnit(loaded, ref); inherited {
+				r.inherit(t, unit, now)
 			}
 			m.units[ref] = t
 		}
@@ -161,6 +161,18 @@ func (r *run) see(m *knowledge, units []model.UnitStatus, now time.Time) []*trac
 		}
 	}
 	return tracks
+}
+
+// inherit prepares the track of a unit that an earlier run has left.
+func (r *run) inherit(t *track, unit model.UnitStatus, now time.Time) {
+	switch {
+	case unit.Phase == model.UnitRunning:
+		// A new leader must not ask after everything at once.
+		t.due = now.Add(rand.N(r.cfg.RunningPollInterval))
+	case unit.CRMID == "":
+		// The last call of that run may have been a deploy that still arrives.
+		t.uncertainUntil = now.Add(r.cfg.UncertainPeriod)
+	}
 }
 
 // enter notes a new phase. A unit that is to go, or is wanted again, does not

@@ -3,6 +3,7 @@ package crm
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/oprc/oprc-pm/crm/sim"
 	"github.com/oprc/oprc-pm/model"
@@ -106,6 +107,27 @@ func TestUpdateDuringCrashLeavesNoOrphan(t *testing.T) {
 	w.converged()
 	if got := w.sims["a"].Units()[0].Unit.SelectedTemplate; got != "edge" {
 		t.Errorf("template: got %q, want edge", got)
+	}
+}
+
+// TestDeployOfEarlierLeaderMayArrive: a CRM that knows no terms may carry out
+// the deploy call of a leader that is gone, after its successor has deleted.
+func TestDeployOfEarlierLeaderMayArrive(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withConfig(func(c *Config) { c.Dispatcher.UncertainPeriod = 1500 * time.Millisecond }))
+	w.sims["a"].SetFaults(sim.Faults{Calls: []string{"deploy"}, Hang: true})
+	stop := w.lead(1)
+	w.put(cart("a"))
+	until(t, "intent is recorded", func() bool {
+		s, _ := w.situation("cart")
+		return len(s.units) == 1
+	})
+	stop()
+	w.apply(storage.DeleteDeployment{Key: "cart"})
+	w.lead(2)
+	w.gone()
+	if got := w.calls("a", "delete"); got < 2 {
+		t.Errorf("delete calls: got %d, want it repeated when the uncertain time is over", got)
 	}
 }
 
