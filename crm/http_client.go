@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -84,6 +86,9 @@ func (c *HTTPClient) Deploy(ctx context.Context, from Origin, unit model.Deploym
 	if err := c.once(ctx, req, &response); err != nil {
 		return model.CRMResponse{}, err
 	}
+	if response.ID != "" && !usableID(response.ID) {
+		return model.CRMResponse{}, c.fail(callDeploy, ClassRetryable, "answered an id that cannot be used", nil)
+	}
 	return response, nil
 }
 
@@ -151,11 +156,21 @@ func (f RecordFilter) query() url.Values {
 	return query
 }
 
+// maxIDBytes bounds an id that a CRM gives: it is recorded with the unit. It is
+// the longest name of a Kubernetes object.
+const maxIDBytes = 253
+
+// usableID tells whether a CRM's id can be recorded and put into a path.
+func usableID(id string) bool {
+	unclean := func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }
+	return id != "" && id != "." && id != ".." && len(id) <= maxIDBytes && !strings.ContainsFunc(id, unclean)
+}
+
 // unitPath appends an id to a path. Ids may come from a CRM, so they are not
 // trusted to be one segment.
 func (c *HTTPClient) unitPath(call, prefix, id string) (string, error) {
-	if id == "" || id == "." || id == ".." {
-		return "", c.fail(call, ClassTerminal, fmt.Sprintf("unit id %q cannot be addressed", id), nil)
+	if !usableID(id) {
+		return "", c.fail(call, ClassTerminal, "unit id cannot be addressed", nil)
 	}
 	return prefix + url.PathEscape(id), nil
 }

@@ -408,6 +408,33 @@ func TestClientAuthenticates(t *testing.T) {
 	}
 }
 
+// TestClientBoundsIDs: what a CRM calls a unit is recorded, so it must not be of
+// any size or form.
+func TestClientBoundsIDs(t *testing.T) {
+	t.Parallel()
+	var id atomic.Value
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(model.CRMResponse{ID: id.Load().(string), Status: "accepted"})
+	}))
+	t.Cleanup(server.Close)
+	client := newTestClient(t, server.URL, nil)
+	cases := map[string]Class{
+		"":                       ClassOK, // the unit's own id is meant
+		"cart-7":                 ClassOK,
+		"ns/cart 7":              ClassOK,
+		strings.Repeat("x", 253): ClassOK,
+		strings.Repeat("x", 254): ClassRetryable,
+		"..":                     ClassRetryable,
+		"cart\n7":                ClassRetryable,
+	}
+	for given, want := range cases {
+		id.Store(given)
+		if _, err := client.Deploy(t.Context(), Origin{Term: 1}, testUnit("cart-1")); ClassOf(err) != want {
+			t.Errorf("id %.20q: got %v, want class %s", given, err, want)
+		}
+	}
+}
+
 func TestClientEscapesIDs(t *testing.T) {
 	t.Parallel()
 	var path atomic.Value
