@@ -35,6 +35,10 @@ type Origin struct {
 	Generation uint64
 	// CorrelationID joins the CRM's log lines with ours; may be empty.
 	CorrelationID string
+	// IdempotencyKey names the intent behind a change: the same for every
+	// repetition, by later leaders too, and another one when the unit is wanted
+	// or unwanted anew. May be empty.
+	IdempotencyKey string
 }
 
 // RecordFilter selects deployment records; empty fields select all.

@@ -56,12 +56,23 @@ func (r *run) due(s situation, wanted map[storage.UnitRef]model.DeploymentUnit, 
 			continue
 		}
 		t.busy = true
-		tasks = append(tasks, task{
-			key: d.Key, call: call, record: record, unit: unit, track: t,
-			from: Origin{Term: r.term, Generation: d.Generation, CorrelationID: fmt.Sprintf("%s/%d/%d", d.Key, d.Generation, r.term)},
-		})
+		tasks = append(tasks, task{key: d.Key, call: call, record: record, unit: unit, track: t, from: r.origin(d, call, record)})
 	}
 	return tasks
+}
+
+// origin says on whose behalf a call is made. An intent begins with a record's
+// transition, so that is what its idempotency key is made of: with the unit's id
+// alone, a CRM that remembers keys would not deploy a unit again that it lost.
+func (r *run) origin(d model.Deployment, call string, record model.UnitStatus) Origin {
+	from := Origin{
+		Term: r.term, Generation: d.Generation,
+		CorrelationID: fmt.Sprintf("%s/%d/%d", d.Key, d.Generation, r.term),
+	}
+	if call != callStatus {
+		from.IdempotencyKey = fmt.Sprintf("%s-%s-%x", record.ID, call, record.LastTransitionTime.UnixNano())
+	}
+	return from
 }
 
 // perform makes a call and hands its outcome to the next reconcile.

@@ -80,7 +80,7 @@ func (c *HTTPClient) Deploy(ctx context.Context, from Origin, unit model.Deploym
 	}
 	req := &request{
 		call: callDeploy, method: http.MethodPost, path: "/api/v1/deployments",
-		body: body, from: from, idempotencyKey: unit.ID,
+		body: body, from: from,
 	}
 	var response model.CRMResponse
 	if err := c.once(ctx, req, &response); err != nil {
@@ -131,7 +131,7 @@ func (c *HTTPClient) Delete(ctx context.Context, from Origin, id string) error {
 	if err != nil {
 		return err
 	}
-	err = c.once(ctx, &request{call: callDelete, method: http.MethodDelete, path: path, from: from, idempotencyKey: id}, nil)
+	err = c.once(ctx, &request{call: callDelete, method: http.MethodDelete, path: path, from: from}, nil)
 	if ClassOf(err) == ClassNotFound {
 		return nil
 	}
@@ -180,7 +180,6 @@ type request struct {
 	call, method, path string
 	body               []byte
 	from               Origin
-	idempotencyKey     string
 }
 
 // read sends a call up to RetryAttempts times, with a growing pause between.
@@ -265,8 +264,8 @@ func (c *HTTPClient) newRequest(ctx context.Context, req *request) (*http.Reques
 	if req.body != nil {
 		header.Set("Content-Type", "application/json")
 	}
-	if req.idempotencyKey != "" {
-		header.Set("Idempotency-Key", req.idempotencyKey)
+	if req.from.IdempotencyKey != "" {
+		header.Set("Idempotency-Key", req.from.IdempotencyKey)
 	}
 	if req.from.CorrelationID != "" {
 		header.Set("X-Correlation-Id", req.from.CorrelationID)

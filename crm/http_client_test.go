@@ -49,7 +49,7 @@ func TestClientAgainstSimulator(t *testing.T) {
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	client := newTestClient(t, server.URL+"/", nil)
-	ctx, from := t.Context(), Origin{Term: 3, Generation: 5, CorrelationID: "c1"}
+	ctx, from := t.Context(), Origin{Term: 3, Generation: 5, CorrelationID: "c1", IdempotencyKey: "k1"}
 
 	health, err := client.Health(ctx)
 	if err != nil || health.Status != model.ClusterHealthy || *health.NodeCount != 2 {
@@ -104,11 +104,11 @@ func TestClientAgainstSimulator(t *testing.T) {
 		}
 	}
 	want := []seen{
-		{"deploy", "cart-1", "cart-1", "c1", 3, 5, sim.EffectCreated},
-		{"deploy", "cart-1", "cart-1", "c1", 3, 5, sim.EffectUnchanged},
-		{"deploy", "cart-2", "cart-2", "c1", 3, 5, sim.EffectCreated},
-		{"delete", "cart-1", "cart-1", "c1", 3, 5, sim.EffectDeleted},
-		{"delete", "cart-1", "cart-1", "c1", 3, 5, sim.EffectAbsent},
+		{"deploy", "cart-1", "k1", "c1", 3, 5, sim.EffectCreated},
+		{"deploy", "cart-1", "k1", "c1", 3, 5, sim.EffectUnchanged},
+		{"deploy", "cart-2", "k1", "c1", 3, 5, sim.EffectCreated},
+		{"delete", "cart-1", "k1", "c1", 3, 5, sim.EffectDeleted},
+		{"delete", "cart-1", "k1", "c1", 3, 5, sim.EffectAbsent},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)

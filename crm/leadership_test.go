@@ -20,6 +20,17 @@ func (w *world) calls(cluster, name string) (n int) {
 	return n
 }
 
+// keys returns the different idempotency keys of a simulator's calls of a name.
+func (w *world) keys(cluster, name string) []string {
+	var keys []string
+	for _, call := range w.sims[cluster].Calls(0) {
+		if call.Name == name && !slices.Contains(keys, call.IdempotencyKey) {
+			keys = append(keys, call.IdempotencyKey)
+		}
+	}
+	return keys
+}
+
 func TestCrashBetweenIntentAndCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -58,6 +69,9 @@ func TestCrashBetweenCallAndOutcome(t *testing.T) {
 	w.running()
 	w.converged()
 	w.oneOfEach("a", "b")
+	if keys := w.keys("a", "deploy"); len(keys) != 1 || keys[0] == "" || w.calls("a", "deploy") < 2 {
+		t.Errorf("idempotency keys: got %q, want one for the call and its repetition", keys)
+	}
 }
 
 func TestCrashWhileDeleting(t *testing.T) {
