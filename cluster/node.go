@@ -184,7 +184,7 @@ func (n *Node) openFiles() (err error) {
 	if err := n.fsm.PrepareForStart(n.stores.snaps); err != nil {
 		return fmt.Errorf("restore state machine: %w", err)
 	}
-	return nil
+	return n.stores.dropCovered()
 }
 
 func (n *Node) openNetwork() error {

@@ -54,7 +54,60 @@ func openRaftStores(d *dataDir, cfg Config, logger *slog.Logger) (_ *raftStores,
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot store: %w", err)
 	}
-	return s, nil
+	return s, s.checkContinuity()
+}
+
+// newestSnapshot is the index of the newest snapshot, 0 without one.
+func (s *raftStores) newestSnapshot() (uint64, error) {
+	list, err := s.snaps.List()
+	if err != nil || len(list) == 0 {
+		return 0, err
+	}
+	return list[0].Index, nil
+}
+
+// checkContinuity refuses a log that does not begin where the newest snapshot
+// ends, or before: the entries between would be missing. The state file cannot
+// stand in for them, because the log also holds the configuration, and a state
+// file that is not trusted is rebuilt from the snapshot and the log.
+func (s *raftStores) checkContinuity() error {
+	first, err := s.log.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("read the log's first index: %w", err)
+	}
+	snapshot, err := s.newestSnapshot()
+	if err != nil {
+		return fmt.Errorf("list snapshots: %w", err)
+	}
+	if first > snapshot+1 {
+		return fmt.Errorf("the log begins at index %d and the newest readable snapshot ends at index %d: the entries between are missing; "+
+			"put the snapshots back, or let this node rejoin with an empty data directory after it was removed from the cluster",
+			first, snapshot)
+	}
+	return nil
+}
+
+// dropCovered removes a log that ends before the newest snapshot. It is there
+// when the node stopped while it installed that snapshot, and a log store that
+// only takes the next index would refuse every entry from then on. Call it once
+// the state is known to be as new as the snapshot.
+func (s *raftStores) dropCovered() error {
+	if monotonic, ok := s.log.(raft.MonotonicLogStore); !ok || !monotonic.IsMonotonic() {
+		return nil
+	}
+	first, ferr := s.log.FirstIndex()
+	last, lerr := s.log.LastIndex()
+	snapshot, serr := s.newestSnapshot()
+	if err := errors.Join(ferr, lerr, serr); err != nil {
+		return fmt.Errorf("compare log and snapshot: %w", err)
+	}
+	if last == 0 || last >= snapshot {
+		return nil
+	}
+	if err := s.log.DeleteRange(first, last); err != nil {
+		return fmt.Errorf("drop log entries before snapshot: %w", err)
+	}
+	return nil
 }
 
 func openBolt(path string) (*raftboltdb.BoltStore, error) {
