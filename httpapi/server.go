@@ -75,6 +75,11 @@ type Server struct {
 // pool also takes that long to notice that it was stopped.
 const idleWorker = 500 * time.Millisecond
 
+// keptBodyBytes is how large a body's buffer may be that fasthttp keeps for the
+// next request of the connection. Without a limit, every idle connection would
+// hold on to the largest request and the largest answer it has seen.
+const keptBodyBytes = 64 << 10
+
 var errShutdown = errors.New("http server is shutting down")
 
 // New makes a server. It neither listens nor starts anything. cfg must be valid.
@@ -92,6 +97,7 @@ func New(cfg Config, deps Deps) *Server {
 	s := &Server{cfg: cfg, deps: deps, ui: newWebPage(indexHTML), corsOrigin: []byte(cfg.CORSAllowOrigin)}
 	s.base, s.stop = context.WithCancelCause(context.Background())
 	s.watches = newWatchHub(cfg.MaxWatchers)
+	fasthttp.SetBodySizePoolLimit(keptBodyBytes, keptBodyBytes) // of the process; there is no other way
 	s.http = &fasthttp.Server{
 		Handler:                      s.newRouter(),
 		ErrorHandler:                 s.handleMalformed,
