@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -126,13 +127,12 @@ func (n *Node) objection(ctx context.Context, request promiseRequest) string {
 }
 
 // stillHeld reports whether a promise given to an initiator still binds: the
-// initiator is alive and does not say that it dropped it. In doubt it does.
+// initiator does not say that it dropped it. In doubt it does. The initiator is
+// asked even when gossip does not know it: after a restart this node knows of
+// nobody, and that must not make it forget what is on its disk.
 func (n *Node) stillHeld(ctx context.Context, held *promiseRequest) bool {
 	if held.Initiator == n.id.serverID {
 		return false // this node did not found: it has no state
-	}
-	if _, alive := n.gossip.member(held.Initiator); !alive {
-		return false
 	}
 	query := *held
 	query.Query = true
@@ -141,7 +141,12 @@ func (n *Node) stillHeld(ctx context.Context, held *promiseRequest) bool {
 		return true
 	}
 	answer, err := n.askPromise(ctx, held.Initiator, payload)
-	return err != nil || answer.Granted
+	if err == nil {
+		return answer.Granted
+	}
+	var remote *remoteError
+	_, alive := n.gossip.member(held.Initiator)
+	return alive || errors.As(err, &remote)
 }
 
 // releasePromise forgets a promise that binds no more.
@@ -165,12 +170,18 @@ func (n *Node) releasePromise(ctx context.Context) {
 // the first Raft connection with a cluster id makes a fresh node a member of
 // that cluster.
 func (n *Node) admit(p preamble) error {
-	if p.protocol != protocolRaft || p.clusterID == "" || n.id.clusterID() != "" {
+	if p.protocol != protocolRaft || p.clusterID == "" {
 		return nil
 	}
-	if held := n.promises.held(); held != nil && held.ClusterID != p.clusterID {
-		return fmt.Errorf("this node promised to found cluster %s, the caller belongs to cluster %s", held.ClusterID, p.clusterID)
+	if n.id.clusterID() == "" {
+		// Not while a promise is decided on: it may be to another cluster.
+		n.promises.asking.Lock()
+		defer n.promises.asking.Unlock()
+		if held := n.promises.held(); held != nil && held.ClusterID != p.clusterID {
+			return fmt.Errorf("this node promised to found cluster %s, the caller belongs to cluster %s", held.ClusterID, p.clusterID)
+		}
+		n.logger.Info("joining a cluster", "cluster_id", p.clusterID, "peer", p.serverID)
 	}
-	n.logger.Info("joining a cluster", "cluster_id", p.clusterID, "peer", p.serverID)
+	// Also when it is known already: perhaps it could not be written the last time.
 	return n.id.adopt(p.clusterID)
 }
