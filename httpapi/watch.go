@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"strings"
@@ -33,6 +34,9 @@ func (s *Server) handleWatch(rq request) error {
 	if opts.Since == 0 {
 		// "From now on" is pinned to an index that the client learns.
 		opts.Since = s.deps.Store.Status().AppliedIndex
+	} else if err := rq.checkReached(opts.Since); err != nil {
+		h.SetContentType(contentJSON)
+		return err
 	}
 	stream, err := s.openWatch(rq.ctx.Conn(), opts)
 	if err != nil {
@@ -45,6 +49,27 @@ func (s *Server) handleWatch(rq request) error {
 	rq.ctx.HijackSetNoResponse(true)
 	rq.ctx.Hijack(stream.serve)
 	return nil
+}
+
+// checkReached refuses an index that the cluster has not reached. Another node
+// may have given it out before this one applied it, so the cluster is asked. One
+// that is still ahead then comes from before the state was replaced, and a stream
+// from it would silently leave out every change until it is reached again.
+func (rq request) checkReached(since uint64) error {
+	if since <= rq.s.deps.Store.Status().AppliedIndex {
+		return nil
+	}
+	ctx := rq.deadline(rq.s.cfg.RequestTimeout)
+	defer ctx.release()
+	info, err := rq.s.deps.Store.View(ctx, storage.ReadOptions{}, func(storage.Reader) error { return nil })
+	if err != nil || since <= info.Index {
+		return err
+	}
+	return &model.Error{
+		Code:    model.CodeGone,
+		Message: fmt.Sprintf("index %d is ahead of the cluster, which is at %d; read the state again", since, info.Index),
+		Err:     &storage.CompactedError{Since: since, Oldest: info.Index},
+	}
 }
 
 // identityLength makes fasthttp announce a body that ends with the connection.

@@ -231,6 +231,29 @@ func TestWatchTooOld(t *testing.T) {
 	a.watch("?since=" + strconv.FormatUint(body.Oldest, 10))
 }
 
+// TestWatchAhead: an index that the cluster never gave out, because its state was
+// replaced, must not become a stream that leaves changes out.
+func TestWatchAhead(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{})
+	a.must(a.putPackage("p"), 201)
+	for _, headers := range [][]string{nil, {"Last-Event-ID: 1000"}} {
+		query := "?since=1000"
+		if headers != nil {
+			query = "?since=1"
+		}
+		got := a.must(a.do(call{"GET", "/api/v1/watch" + query, "", headers}), 410)
+		if body := decode[errorBody](t, got.body); body.Code != "gone" || body.Oldest != 1 {
+			t.Errorf("error %s, want gone with oldest 1", got.body)
+		}
+	}
+	s := a.watch("?since=1")
+	a.must(a.putPackage("q"), 201)
+	if diff := cmp.Diff([]string{"2 put package q"}, s.changes(1)); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
 // overflowHistory changes more than the memory store's history keeps (64 MiB).
 func (a *api) overflowHistory() {
 	a.t.Helper()
