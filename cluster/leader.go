@@ -391,6 +391,9 @@ func (n *Node) TransferLeadership(ctx context.Context, id string) error {
 func (n *Node) transferHere(ctx context.Context, id string) error {
 	n.transferMu.Lock() // one at a time; Close waits for it
 	defer n.transferMu.Unlock()
+	if n.ctx.Err() != nil {
+		return unavailable(context.Cause(n.ctx), "this node is shutting down")
+	}
 	if id == n.id.serverID {
 		return nil
 	}
@@ -399,8 +402,7 @@ func (n *Node) transferHere(ctx context.Context, id string) error {
 	if err := n.leader.suspend(ctx); err != nil {
 		return unavailable(err, "the leader's work did not stop in time")
 	}
-	n.reads.forbidLease(true)
-	defer n.reads.forbidLease(false)
+	n.reads.forbidLease(n.raft.CurrentTerm())
 	var future raft.Future
 	if id == "" {
 		future = n.raft.LeadershipTransfer()
@@ -411,7 +413,7 @@ func (n *Node) transferHere(ctx context.Context, id string) error {
 		}
 		future = n.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(addr))
 	}
-	if err := future.Error(); err != nil {
+	if err := n.awaitTransfer(future); err != nil {
 		return unavailable(err, "leadership was not transferred")
 	}
 	// The library answers when it leaves the leader's loop. Only once the edge was
@@ -426,5 +428,18 @@ func (n *Node) transferHere(ctx context.Context, id string) error {
 		case <-ctx.Done():
 			return unavailable(ctx.Err(), "leadership was not transferred in time")
 		}
+	}
+}
+
+// awaitTransfer waits for the library's answer, or for a fault: Raft is then shut
+// down at once and may have forgotten the future.
+func (n *Node) awaitTransfer(future raft.Future) error {
+	answer := make(chan error, 1)
+	go func() { answer <- future.Error() }() // ends with the answer, if there is one
+	select {
+	case err := <-answer:
+		return err
+	case <-n.done:
+		return n.Err()
 	}
 }

@@ -111,7 +111,8 @@ type readIndexes struct {
 	mu        sync.Mutex // guards the lease
 	leaseTerm uint64
 	leaseEnd  time.Time
-	forbidden int
+	// forbidden is a term in which there is no lease any more.
+	forbidden uint64
 }
 
 func newReadIndexes(n *Node) *readIndexes {
@@ -146,7 +147,7 @@ func (r *readIndexes) leased() (uint64, bool) {
 		return 0, false
 	}
 	r.mu.Lock()
-	valid := r.forbidden == 0 && r.leaseTerm == term && time.Now().Before(r.leaseEnd)
+	valid := r.forbidden != term && r.leaseTerm == term && time.Now().Before(r.leaseEnd)
 	r.mu.Unlock()
 	return index, valid
 }
@@ -170,17 +171,13 @@ func (r *readIndexes) revoke() {
 	r.mu.Unlock()
 }
 
-// forbidLease turns leases off during a transfer of leadership, in which voters
-// elect another leader without waiting.
-func (r *readIndexes) forbidLease(forbid bool) {
+// forbidLease turns leases off for the rest of a term, in which leadership is to
+// be transferred: then voters elect another leader without waiting. They may do so
+// even after the transfer was given up, when its message was only late.
+func (r *readIndexes) forbidLease(term uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if forbid {
-		r.forbidden++
-	} else {
-		r.forbidden--
-	}
-	r.leaseTerm, r.leaseEnd = 0, time.Time{}
+	r.forbidden = term
 }
 
 // leaderRound is one round on the leader.
