@@ -70,7 +70,7 @@ func (n *Node) adjustOne(ctx context.Context, ready map[string]int) bool {
 
 // nextChange compares the configuration with what is known.
 func (n *Node) nextChange(ctx context.Context, servers []raft.Server, ready map[string]int) (configChange, bool) {
-	alive := n.gossip.alive()
+	alive := n.withoutRivals(n.gossip.alive())
 	known := make(map[string]raft.Server, len(servers))
 	users := make(map[string]raft.Server, len(servers)) // by address
 	for _, s := range servers {
@@ -123,6 +123,26 @@ func (n *Node) nextChange(ctx context.Context, servers []raft.Server, ready map[
 		}
 	}
 	return configChange{}, false
+}
+
+// withoutRivals leaves out the members that claim one cluster address together.
+// At most one of them has it, and to follow each in turn would change the
+// configuration for ever.
+func (n *Node) withoutRivals(alive map[string]memberMeta) map[string]memberMeta {
+	claims := map[string]int{n.id.advertise: 1}
+	for _, m := range alive {
+		claims[m.ClusterAddr]++
+	}
+	for id, m := range alive {
+		if claims[m.ClusterAddr] < 2 {
+			continue
+		}
+		delete(alive, id)
+		if n.mux.quiet.allow("rival" + id) {
+			n.logger.Warn("several nodes advertise one cluster address", "server", id, "name", m.Name, "addr", m.ClusterAddr)
+		}
+	}
+	return alive
 }
 
 // moveTo gives server s the address addr. The library refuses one address for
