@@ -54,7 +54,11 @@ func (rq request) storeDeployment(inPath string, code func(storage.Outcome) int)
 			return err
 		}
 	}
-	cmd, err := putDeployment(d, pre.mode(storage.Upsert), pre.version)
+	mode, err := pre.mode(storage.Upsert)
+	if err != nil {
+		return err
+	}
+	cmd, err := putDeployment(d, mode, pre.version)
 	if err != nil {
 		return err
 	}

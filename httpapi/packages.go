@@ -58,9 +58,12 @@ func (rq request) storePackage(inPath string, mode storage.PutMode) error {
 			return err
 		}
 	}
+	if mode, err = pre.mode(mode); err != nil {
+		return err
+	}
 	deployments := pkg.Deployments
 	pkg.Deployments = nil
-	cmd, err := putPackage(pkg, pre.mode(mode), pre.version)
+	cmd, err := putPackage(pkg, mode, pre.version)
 	if err != nil {
 		return err
 	}

@@ -23,11 +23,14 @@ type precondition struct {
 }
 
 // mode returns the put mode under the precondition.
-func (p precondition) mode(mode storage.PutMode) storage.PutMode {
-	if p.exists && mode == storage.Upsert {
-		return storage.Update
+func (p precondition) mode(mode storage.PutMode) (storage.PutMode, error) {
+	switch {
+	case !p.exists:
+		return mode, nil
+	case mode == storage.Create:
+		return mode, model.Errorf(model.CodeFailedPrecondition, "header If-Match: * needs an existing resource, and this request creates one")
 	}
-	return mode
+	return storage.Update, nil
 }
 
 // explain turns "not found" into the 412 that If-Match: * stands for.
@@ -39,8 +42,12 @@ func (p precondition) explain(err error) error {
 	return err
 }
 
-// precondition reads If-Match: "7", 7 or *.
+// precondition reads If-Match: "7", 7 or *. If-None-Match is for reads: a write
+// that ignored it would replace what its client wanted kept.
 func (rq request) precondition() (precondition, error) {
+	if len(rq.ctx.Request.Header.Peek(fasthttp.HeaderIfNoneMatch)) > 0 {
+		return precondition{}, invalidField("If-None-Match", "header If-None-Match is not supported for writes")
+	}
 	raw := bytes.TrimSpace(rq.ctx.Request.Header.Peek(fasthttp.HeaderIfMatch))
 	if len(raw) == 0 {
 		return precondition{}, nil
