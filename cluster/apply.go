@@ -61,7 +61,7 @@ func (n *Node) encode(req storage.Request) (data []byte, id string, err error) {
 
 // Apply implements storage.Store.
 func (n *Node) Apply(ctx context.Context, req storage.Request) (storage.Result, error) {
-	if !n.opened.Load() {
+	if !n.serving.Load() {
 		return storage.Result{}, unavailable(ErrClosed, "this node is not running")
 	}
 	if ctx.Err() != nil {

@@ -126,7 +126,7 @@ func TestGrowFromOne(t *testing.T) {
 	old := c.Leader(t)
 	c.Partition(old)
 	mustPut(t, c.Node(others(c, old)[0]), "p", "new")
-	value, err := testcluster.Get(ctxFor(t, 300*time.Millisecond), c.Node(old), "p", storage.ReadOptions{})
+	value, err := testcluster.Get(ctxFor(t, 500*time.Millisecond), c.Node(old), "p", storage.ReadOptions{})
 	if err == nil {
 		t.Errorf("cut-off leader read %q, want an error", value)
 	}

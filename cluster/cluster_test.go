@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -237,7 +238,7 @@ func TestPartitionedLeader(t *testing.T) {
 	mustPut(t, c.Node(majority[0]), "p", "after")
 
 	for _, consistency := range []storage.Consistency{storage.Linearizable, storage.Lease} {
-		value, err := testcluster.Get(ctxFor(t, 300*time.Millisecond), c.Node(old), "p", storage.ReadOptions{Consistency: consistency})
+		value, err := testcluster.Get(ctxFor(t, 500*time.Millisecond), c.Node(old), "p", storage.ReadOptions{Consistency: consistency})
 		if got, want := model.CodeOf(err), model.CodeUnavailable; got != want {
 			t.Errorf("consistency %d at the cut-off leader: value %q, code %q (%v), want %q", consistency, value, got, err, want)
 		}
@@ -385,7 +386,18 @@ func TestNewAddresses(t *testing.T) {
 		wantValue(t, c.Node(i), storage.ReadOptions{MinIndex: res.Index}, "p", "kept")
 	}
 	mustPut(t, c.Node(1), "q", "1")
-	// The leader corrects the configuration too.
+	// Each leader corrects its own address in the configuration.
+	for i := range 3 {
+		testcluster.Wait(t, "a transfer of leadership", func() error {
+			return c.Node(0).TransferLeadership(ctxFor(t, 5*time.Second), c.Node(i).ID())
+		})
+		testcluster.Wait(t, "the leader's new address in the raft configuration", func() error {
+			if addrs := c.Node(i).ConfiguredAddrs(); !slices.Contains(addrs, c.Node(i).ClusterAddr()) {
+				return fmt.Errorf("addresses %v lack %s", addrs, c.Node(i).ClusterAddr())
+			}
+			return nil
+		})
+	}
 	testcluster.Wait(t, "new addresses in the raft configuration", func() error {
 		for i := range 3 {
 			for _, addr := range c.Node(i).ConfiguredAddrs() {
@@ -481,4 +493,34 @@ func TestClosedNodeAnswersUnavailable(t *testing.T) {
 	if _, err := node.Watch(context.Background(), storage.WatchOptions{}); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("watch: %v, want %v", err, storage.ErrClosed)
 	}
+}
+
+// After a fault nothing is answered from state that cannot be trusted, the
+// program is told, and the others go on.
+func TestFaultStopsTheNode(t *testing.T) {
+	c := testcluster.New(t, 3)
+	broken := c.Leader(t)
+	node := c.Node(broken)
+	mustPut(t, node, "p", "1")
+	fault := errors.New("disk is on fire")
+	node.Fault(fault)
+	<-node.Done()
+	if err := node.Err(); !errors.Is(err, fault) {
+		t.Errorf("Err() = %v, want %v", err, fault)
+	}
+	if st := node.Status(); st.Ready {
+		t.Error("a node with a fault is ready")
+	}
+	if _, err := node.Apply(ctxFor(t, 5*time.Second), storage.Request{Command: testcluster.Put("p", "2")}); err == nil {
+		t.Error("a node with a fault took a write")
+	}
+	_, err := testcluster.Get(ctxFor(t, 5*time.Second), node, "p", storage.ReadOptions{Consistency: storage.Stale})
+	if got, want := model.CodeOf(err), model.CodeUnavailable; got != want {
+		t.Errorf("read at a node with a fault: code %q, want %q", got, want)
+	}
+	c.Crash(broken)
+	mustPut(t, c.Node(others(c, broken)[0]), "p", "3")
+	c.Restart(broken)
+	c.WaitReady()
+	wantValue(t, c.Node(broken), storage.ReadOptions{}, "p", "3")
 }

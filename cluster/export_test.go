@@ -65,3 +65,6 @@ func (n *Node) ForwardTo(ctx context.Context, id string, c storage.Command) (hin
 	}
 	return hint, err
 }
+
+// Fault makes the node believe that its state machine failed.
+func (n *Node) Fault(err error) { n.onFault(err) }

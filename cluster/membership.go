@@ -13,7 +13,7 @@ const promotionLag = 256
 
 // runMembership is the leader's work on the Raft configuration: it adds nodes
 // that gossip knows as non-voters, makes voters of those that caught up, and
-// corrects addresses. It never removes a server.
+// corrects its own address. It never removes a server.
 func (n *Node) runMembership(ctx context.Context, _ uint64) {
 	ready := make(map[string]int) // consecutive checks that found a non-voter caught up
 	tick := time.NewTicker(n.cfg.MembershipInterval)
@@ -77,18 +77,11 @@ func (n *Node) nextChange(ctx context.Context, servers []raft.Server, ready map[
 		known[string(s.ID)] = s
 		users[string(s.Address)] = s
 	}
-	for _, s := range servers {
-		id, addr := string(s.ID), n.id.advertise
-		if id != n.id.serverID {
-			m, ok := alive[id]
-			if !ok {
-				continue
-			}
-			addr = m.ClusterAddr
-		}
-		if addr != string(s.Address) && addr != "" {
-			return moveTo(users, s, addr), true
-		}
+	// Each leader corrects its own address. It could correct those of others too,
+	// but the library changes the address of a peer beneath a replication that
+	// reads it. Nothing is lost: these addresses are only the last resort.
+	if s, ok := known[n.id.serverID]; ok && string(s.Address) != n.id.advertise {
+		return moveTo(users, s, n.id.advertise), true
 	}
 	own := n.id.clusterID()
 	for id, m := range alive {

@@ -74,7 +74,9 @@ type Node struct {
 	wg, lateWG sync.WaitGroup
 	transferMu sync.Mutex
 
-	opened    atomic.Bool
+	opened atomic.Bool
+	// serving is opened without a fault: only then is state shown to anybody.
+	serving   atomic.Bool
 	openMu    sync.Mutex // guards the life cycle
 	openCalls int
 	closed    bool
@@ -134,6 +136,7 @@ func (n *Node) Open(ctx context.Context) error {
 		return errors.Join(err, n.closeLocked())
 	}
 	n.opened.Store(true)
+	n.serving.Store(n.Err() == nil)
 	n.logger.Info("node opened", "cluster_id", n.id.clusterID(),
 		"cluster_addr", n.id.advertise, "gossip_addr", n.gossip.addr, "applied", n.fsm.AppliedIndex())
 	return nil
@@ -332,6 +335,7 @@ func (n *Node) onFault(err error) {
 		n.logger.Error("node stopped because of a fault", "err", err)
 		n.fault = err
 		close(n.done)
+		n.serving.Store(false)
 		n.cancel(fmt.Errorf("node stopped: %w", err))
 		n.stopRaft() // only signals
 	})
@@ -385,6 +389,7 @@ func (n *Node) closeLocked() error {
 	}
 	n.closed = true
 	n.opened.Store(false)
+	n.serving.Store(false)
 	n.closeErr = n.close()
 	return n.closeErr
 }

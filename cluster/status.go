@@ -130,7 +130,7 @@ const memberTimeout = time.Second
 // knows, sorted by name. Each is asked; who does not answer in a second has
 // Alive false and Error set. Any node can tell.
 func (n *Node) Members(ctx context.Context) ([]storage.Member, error) {
-	if !n.opened.Load() {
+	if !n.serving.Load() {
 		return nil, unavailable(ErrClosed, "this node is not running")
 	}
 	members := make(map[string]*storage.Member)

@@ -12,7 +12,7 @@ import (
 
 // View implements storage.Store.
 func (n *Node) View(ctx context.Context, opts storage.ReadOptions, fn func(storage.Reader) error) (storage.ReadInfo, error) {
-	if !n.opened.Load() {
+	if !n.serving.Load() {
 		return storage.ReadInfo{}, unavailable(ErrClosed, "this node is not running")
 	}
 	index := opts.MinIndex
@@ -136,7 +136,7 @@ func (n *Node) lastContact() time.Duration {
 
 // Watch implements storage.Store.
 func (n *Node) Watch(_ context.Context, opts storage.WatchOptions) (storage.Watcher, error) {
-	if !n.opened.Load() {
+	if !n.serving.Load() {
 		return nil, storage.ErrClosed
 	}
 	return n.fsm.Watch(opts)

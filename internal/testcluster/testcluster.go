@@ -112,9 +112,9 @@ func FastConfig() cluster.Config {
 	cfg.GossipAddr = anyAddr
 	cfg.HTTPAddr = "127.0.0.1:1"
 	cfg.Version = "test"
-	cfg.HeartbeatTimeout = 150 * time.Millisecond
-	cfg.ElectionTimeout = 150 * time.Millisecond
-	cfg.LeaderLeaseTimeout = 100 * time.Millisecond
+	cfg.HeartbeatTimeout = slowness * 200 * time.Millisecond
+	cfg.ElectionTimeout = slowness * 200 * time.Millisecond
+	cfg.LeaderLeaseTimeout = slowness * 150 * time.Millisecond
 	cfg.CommitTimeout = 5 * time.Millisecond
 	cfg.MembershipInterval = 50 * time.Millisecond
 	cfg.DigestInterval = 100 * time.Millisecond
