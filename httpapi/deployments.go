@@ -79,14 +79,14 @@ func (rq request) storeDeployment(inPath string, code func(storage.Outcome) int)
 // the time is up first, the answer is 202: the wish is stored, not yet reality.
 func (rq request) answerWhenSettled(answer deploymentAnswer, res storage.Result, code int, wait time.Duration) error {
 	last, settled, err := rq.awaitDeployment(answer.id, res.Index, wait, func(d *observedDeployment) bool {
-		return d == nil || d.settled(res.Generation)
+		return d.settled(res.Generation)
 	})
 	if err != nil {
 		// The write is done; that nobody could watch its effect does not undo it.
 		rq.s.deps.Logger.Warn("watch deployment for a waiting client", "key", answer.id, "err", err)
 	}
 	switch {
-	case last == nil && settled:
+	case settled && last.deleting():
 		answer.status, answer.message = "deleted", "The deployment was deleted meanwhile"
 	case last == nil:
 		answer.status, answer.message = "deploying", "The deployment is stored; its state is not known yet"
@@ -99,7 +99,7 @@ func (rq request) answerWhenSettled(answer deploymentAnswer, res storage.Result,
 		answer.status, answer.message = "deploying", "The deployment is stored and still being brought up"
 		code = fasthttp.StatusAccepted
 	}
-	if last != nil {
+	if !last.deleting() {
 		answer.condition = last.Condition
 		if last.Status != nil && last.Status.LastError != "" {
 			answer.message += ": " + last.Status.LastError

@@ -133,6 +133,36 @@ func TestWaitForDeployment(t *testing.T) {
 	}
 }
 
+// TestWaitSeesDeletion: what a deployment reported before an update that was
+// never acted on, because it was deleted, is not the update's outcome.
+func TestWaitSeesDeletion(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{})
+	a.must(a.putPackage("shop"), 201)
+	a.putDeployment("d", "shop", "e1")
+	a.record(storage.RecordUnitStatus{
+		Deployment: "d", Generation: 1, Observed: observed(1, model.DeploymentRunning),
+		Put: []model.UnitStatus{unit("u", "d", "e1", "x", 1, model.UnitRunning)},
+	})
+	done := make(chan answer, 1)
+	go func() {
+		got, err := a.try(call{"POST", deps + "?wait=10s", deploymentJSON("d", "shop", "e2"), nil})
+		if err != nil {
+			t.Errorf("put: %v", err)
+		}
+		done <- got
+	}()
+	waitFor(t, "the update is stored", func() (bool, string) {
+		got := a.get(deps + "/d")
+		return decode[model.Deployment](t, got.body).Generation == 2, string(got.body)
+	})
+	a.must(a.do(call{"DELETE", deps + "/d", "", nil}), 200)
+	got := a.must(<-done, 200)
+	if body := decode[map[string]any](t, got.body); body["status"] != "deleted" {
+		t.Errorf("answer %s, want status deleted", got.body)
+	}
+}
+
 // playDispatcher acts on a deployment once it exists.
 func (a *api) playDispatcher(key string, acts []storage.RecordUnitStatus) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -22,13 +22,20 @@ type observedDeployment struct {
 }
 
 // settled reports whether the outcome of a generation is known. A newer
-// generation settles older ones: they will never be acted on.
+// generation and a deletion settle older ones: they will never be acted on.
 func (d *observedDeployment) settled(generation uint64) bool {
-	if d.ObservedGeneration < generation {
-		return d.DeletionRequestedAt != nil
+	switch {
+	case d.deleting():
+		return true
+	case d.ObservedGeneration < generation:
+		return false
 	}
 	return d.Condition == model.DeploymentRunning || d.Condition == model.DeploymentDown
 }
+
+// deleting tells that the deployment is marked deleted or gone. What it has
+// observed is then of no use: it may be from long before.
+func (d *observedDeployment) deleting() bool { return d == nil || d.DeletionRequestedAt != nil }
 
 // awaitDeployment looks at a deployment from index on, each time it changes,
 // until done or until wait is over. It returns what it saw last; nil stands for
