@@ -184,7 +184,7 @@ func (n *Node) tryLocal(ctx context.Context, data []byte) (storage.Result, error
 // tryForward sends the command to the leader. The receiver never sends it on.
 func (n *Node) tryForward(ctx context.Context, leader string, data []byte) (storage.Result, error) {
 	n.metrics.forwarded.Inc()
-	answer, err := n.client.call(ctx, leader, laneBulk, framePropose, data)
+	answer, err := n.callLeader(ctx, leader, data)
 	var remote *remoteError
 	switch {
 	case err == nil:
@@ -200,6 +200,31 @@ func (n *Node) tryForward(ctx context.Context, leader string, data []byte) (stor
 		return storage.Result{}, maybeProposed(fmt.Errorf("decode result: %w", err))
 	}
 	return result, nil
+}
+
+var errLeaderMoved = errors.New("another node became the leader")
+
+// callLeader waits for the answer of the leader no longer than until another one
+// is known: the one that was asked may have gone without a word, and with the
+// same request id it is safe to ask the next.
+func (n *Node) callLeader(ctx context.Context, leader string, data []byte) ([]byte, error) {
+	before := n.leaderID()
+	c := n.client.start(leader, laneBulk, framePropose, data, nil)
+	for {
+		changed := n.changed.wait()
+		if now := n.leaderID(); now != "" && now != before && now != leader {
+			c.fail(errLeaderMoved)
+		}
+		select {
+		case <-c.done:
+			return c.answer, c.err
+		case <-changed:
+		case <-ctx.Done():
+			c.fail(context.Cause(ctx))
+			<-c.done
+			return c.answer, c.err
+		}
+	}
 }
 
 // servePropose takes a forwarded command: here or not at all.
