@@ -70,7 +70,7 @@ func TestThisMachine(t *testing.T) {
 func TestFilesystem(t *testing.T) {
 	t.Parallel()
 	const mounts = "/dev/vda / ext4 rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n/dev/vdb /tmp/disk xfs rw 0 0\nbroken\n"
-	for dir, want := range map[string]string{"/": "ext4", "/home/x": "ext4", "/tmp": "tmpfs", "/tmpx": "ext4", "/tmp/a": "tmpfs", "/tmp/disk/a": "xfs"} {
+	for dir, want := range map[string]string{"/": "ext4", "/srv/x": "ext4", "/tmp": "tmpfs", "/tmpx": "ext4", "/tmp/a": "tmpfs", "/tmp/disk/a": "xfs"} {
 		if got := filesystemIn(mounts, dir); got != want {
 			t.Errorf("%s: got %s, want %s", dir, got, want)
 		}

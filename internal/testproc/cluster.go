@@ -17,9 +17,11 @@ import (
 	"github.com/oprc/oprc-pm/storage"
 )
 
-// Node is one server of a Cluster.
+// Node is one server of a Cluster. Process changes with every start: only the
+// goroutine that starts and stops nodes may use it; the rest is for all.
 type Node struct {
 	*Process
+	Name    string
 	Index   int
 	Addrs   Addrs
 	DataDir string
@@ -59,7 +61,7 @@ func NewCluster(t testing.TB, n int, args ...string) *Cluster {
 	c.HTTP = &http.Client{Transport: transport, Timeout: 15 * time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
 	for i := range n {
-		c.Nodes = append(c.Nodes, &Node{Index: i, Addrs: NewAddrs(t), DataDir: filepath.Join(c.dir, "node-"+strconv.Itoa(i))})
+		c.Nodes = append(c.Nodes, &Node{Name: "node-" + strconv.Itoa(i), Index: i, Addrs: NewAddrs(t), DataDir: filepath.Join(c.dir, "node-"+strconv.Itoa(i))})
 	}
 	for i := range n {
 		c.Start(t, i)
@@ -80,16 +82,15 @@ func (c *Cluster) Start(t testing.TB, i int) {
 			seeds = append(seeds, peer.Addrs.Gossip)
 		}
 	}
-	name := "node-" + strconv.Itoa(i)
 	args := []string{
-		"server", "--node-name", name, "--data-dir", n.DataDir,
+		"server", "--node-name", n.Name, "--data-dir", n.DataDir,
 		"--http-addr", n.Addrs.HTTP, "--cluster-addr", n.Addrs.Cluster, "--gossip-addr", n.Addrs.Gossip,
 		"--advertise-host", n.Addrs.Host, "--bootstrap-expect", strconv.Itoa(len(c.Nodes)),
 	}
 	if len(seeds) > 0 {
 		args = append(args, "--join", strings.Join(seeds, ","))
 	}
-	n.Process = Start(t, name, c.dir, append(args, c.args...)...)
+	n.Process = Start(t, n.Name, c.dir, append(args, c.args...)...)
 }
 
 // WaitReady waits until node i says that it is ready.

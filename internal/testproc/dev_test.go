@@ -23,7 +23,7 @@ func TestDev(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &Cluster{dir: dataDir(t), HTTP: &http.Client{Timeout: 10 * time.Second}}
-	n := &Node{Addrs: NewAddrs(t)}
+	n := &Node{Name: "dev", Addrs: NewAddrs(t)}
 	c.Nodes = []*Node{n}
 	dev := []string{"dev", "--http-addr", n.Addrs.HTTP, "--data-dir", filepath.Join(c.dir, "data")}
 

@@ -14,7 +14,7 @@ import (
 
 // Process is one run of the program.
 type Process struct {
-	Name string
+	name string
 	cmd  *exec.Cmd
 	log  *os.File
 	// done is closed when the process has ended; err is then how.
@@ -33,7 +33,7 @@ func Start(t testing.TB, name, dir string, args ...string) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Process{Name: name, cmd: exec.Command(Binary(t), args...), log: log, done: make(chan struct{})}
+	p := &Process{name: name, cmd: exec.Command(Binary(t), args...), log: log, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	// The settings of whoever runs the tests must not leak into the nodes.
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + os.TempDir()}
@@ -63,7 +63,7 @@ func (p *Process) Kill() {
 func (p *Process) Signal(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(sig); err != nil {
-		t.Fatalf("signal %s: %v", p.Name, err)
+		t.Fatalf("signal %s: %v", p.name, err)
 	}
 }
 
@@ -73,7 +73,7 @@ func (p *Process) Stop(t testing.TB, limit time.Duration) {
 	t.Helper()
 	p.Signal(t, syscall.SIGTERM)
 	if code := p.Wait(t, limit); code != 0 {
-		t.Errorf("%s ended with exit code %d after SIGTERM, want 0", p.Name, code)
+		t.Errorf("%s ended with exit code %d after SIGTERM, want 0", p.name, code)
 	}
 }
 
@@ -84,7 +84,7 @@ func (p *Process) Wait(t testing.TB, limit time.Duration) int {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
 	case <-time.After(limit):
-		t.Fatalf("%s still runs after %s", p.Name, limit)
+		t.Fatalf("%s still runs after %s", p.name, limit)
 		return -1
 	}
 }
