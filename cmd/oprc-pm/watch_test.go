@@ -57,9 +57,12 @@ func TestWatchJSON(t *testing.T) {
 func TestWatchUnits(t *testing.T) {
 	t.Parallel()
 	server := startNode(t)
-	watch := inBackground(t, []string{"OPRC_SERVER=" + server}, "get", "units", "--env", "oaas-2", "-w")
 	cli(t, server, "", "apply", "-f", example, "--wait").want(t, exitOK)
-	waitForText(t, &watch.out, "PENDING", "RUNNING")
+	watch := inBackground(t, []string{"OPRC_SERVER=" + server}, "get", "units", "--env", "oaas-2", "-w")
+	// What it lists first tells that it watches from there on.
+	waitForText(t, &watch.out, "RUNNING")
+	cli(t, server, "", "delete", "deployment", "Record", "--wait").want(t, exitOK)
+	waitForText(t, &watch.out, "DELETING")
 	watch.end(t)
 	if strings.Contains(watch.out.String(), "oaas-1") {
 		t.Errorf("the filter does not hold:\n%s", watch.out.String())
