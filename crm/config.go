@@ -62,9 +62,16 @@ type Secret string
 
 const masked = "***"
 
-func (Secret) String() string               { return masked }
-func (Secret) GoString() string             { return masked }
-func (Secret) LogValue() slog.Value         { return slog.StringValue(masked) }
+// String implements fmt.Stringer.
+func (Secret) String() string { return masked }
+
+// GoString implements fmt.GoStringer.
+func (Secret) GoString() string { return masked }
+
+// LogValue implements slog.LogValuer.
+func (Secret) LogValue() slog.Value { return slog.StringValue(masked) }
+
+// MarshalText implements encoding.TextMarshaler.
 func (Secret) MarshalText() ([]byte, error) { return []byte(masked), nil }
 
 // DispatcherConfig tunes the reconcile loop.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -272,11 +273,11 @@ func TestDeadlineContext(t *testing.T) {
 	defer cancel()
 	stop()
 	<-child.Done()
-	if err := ctx.Err(); err != context.Canceled {
+	if err := ctx.Err(); !errors.Is(err, context.Canceled) {
 		t.Errorf("Err %v after the base ended, want canceled", err)
 	}
 	late := newDeadlineContext(context.Background(), time.Now().Add(-time.Second))
-	if err := late.Err(); err != context.DeadlineExceeded {
+	if err := late.Err(); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Err %v after the deadline", err)
 	}
 	<-late.Done()

@@ -303,7 +303,9 @@ func TestShutdownIsBounded(t *testing.T) {
 		t.Errorf("the connection was not closed: %v", err)
 	}
 	a.once.Do(func() {
-		<-a.served
+		if err := <-a.served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
 		a.client.CloseIdleConnections()
 		if err := a.store.Close(); err != nil {
 			t.Error(err)

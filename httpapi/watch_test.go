@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -305,7 +306,9 @@ func TestDeafWatcher(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "GET /api/v1/watch HTTP/1.1\r\nHost: x\r\n\r\n")
+	if _, err := io.WriteString(conn, "GET /api/v1/watch HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatalf("send request: %v", err)
+	}
 	waitFor(t, "the stream is open", func() (bool, string) {
 		got := a.metric("oprc_http_watchers")
 		return got == "1", got

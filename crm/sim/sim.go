@@ -187,7 +187,9 @@ func (s *Sim) Run(ctx context.Context, l net.Listener) error {
 	if server.Shutdown(grace) != nil {
 		_ = server.Close() // out of patience; its error is the listener's, closed already
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve simulated cluster %s: %w", s.cfg.Name, err)
+	}
 	return nil
 }
 
