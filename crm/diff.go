@@ -78,11 +78,10 @@ func keptUnits(have []model.UnitStatus, wanted map[storage.UnitRef]bool, runs ma
 	best := map[string]model.UnitStatus{}
 	kept := map[string]string{}
 	for _, record := range have {
-		switch record.Phase {
-		case model.UnitPending, model.UnitDeleting:
+		switch {
+		case wanted[refOf(record)], runs[record.Cluster]:
 			continue
-		}
-		if wanted[refOf(record)] || runs[record.Cluster] {
+		case record.CRMID == "", record.Phase == model.UnitPending, record.Phase == model.UnitDeleting:
 			continue
 		}
 		if other, exists := best[record.Cluster]; !exists || serves(record, other) {

@@ -30,6 +30,11 @@ func ofGeneration(generation uint64, r model.UnitStatus) model.UnitStatus {
 	return r
 }
 
+func neverAccepted(r model.UnitStatus) model.UnitStatus {
+	r.CRMID = ""
+	return r
+}
+
 // planOf makes a plan of units given as cluster, id, cluster, id...
 func planOf(pairs ...string) Plan {
 	var plan Plan
@@ -116,6 +121,11 @@ func TestDiff(t *testing.T) {
 				ofGeneration(2, rec("a", "u1", deploying)), ofGeneration(1, rec("a", "u2", down)), rec("b", "u4", down),
 			},
 			want: []string{"a/u1 DELETING", "a/u2 DOWN", "a/u3 PENDING", "b/u4 DOWN", "b/u5 PENDING"},
+		},
+		"changed after it was refused": {
+			wish: wish{plan: planOf("a", "u2")},
+			have: []model.UnitStatus{neverAccepted(rec("a", "u1", down))},
+			want: []string{"a/u1 DELETING", "a/u2 PENDING"},
 		},
 		"target removed": {
 			wish: wish{plan: planOf("a", "u1")},
