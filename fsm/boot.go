@@ -21,6 +21,7 @@ import (
 const (
 	bootMarkFile = "boot"
 	cleanMark    = "clean"
+	suspectMark  = "suspect"
 )
 
 // bootIDPath is where Linux tells the id of its boot. Elsewhere the id is
@@ -66,6 +67,10 @@ func (m bootMark) setRunning() error {
 
 // setClean records that the file was synced and closed.
 func (m bootMark) setClean() error { return m.write(cleanMark) }
+
+// setSuspect records that the file must not be trusted even under this boot: a
+// write that the disk refused may be gone from the kernel's memory as well.
+func (m bootMark) setSuspect() error { return m.write(suspectMark) }
 
 func (m bootMark) write(content string) error {
 	fresh := m.path + ".new"

@@ -162,7 +162,8 @@ func (f *FSM) Watch(opts storage.WatchOptions) (storage.Watcher, error) {
 }
 
 // Close ends watchers and waiters, makes the file durable and says so, so that
-// the next Open may trust it. Raft must have been shut down before.
+// the next Open may trust it. After a fault, or when the file cannot be made
+// durable, it says the opposite. Raft must have been shut down before.
 func (f *FSM) Close() error {
 	f.closeOnce.Do(func() {
 		f.history.Close()
@@ -171,7 +172,9 @@ func (f *FSM) Close() error {
 		f.closeErr = f.db.Close()
 		if f.closeErr == nil && f.faulted() == nil {
 			f.closeErr = f.mark.setClean()
+			return
 		}
+		f.closeErr = errors.Join(f.closeErr, f.mark.setSuspect())
 	})
 	return f.closeErr
 }
