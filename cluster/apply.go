@@ -98,7 +98,7 @@ func (n *Node) propose(ctx context.Context, data []byte) (storage.Result, error)
 		}
 		var failed *attemptError
 		if !errors.As(err, &failed) {
-			return storage.Result{}, err // decided: too large, malformed
+			return storage.Result{}, n.refused(proposed, err)
 		}
 		proposed = proposed || failed.proposed
 		hint = failed.hint
@@ -117,6 +117,15 @@ func (n *Node) propose(ctx context.Context, data []byte) (storage.Result, error)
 		timer.Stop()
 		pause = min(2*pause, retryMax)
 	}
+}
+
+// refused is the end by a refusal that no other attempt can change: too large,
+// malformed. It says nothing about an earlier attempt that may have reached a log.
+func (n *Node) refused(proposed bool, err error) error {
+	if proposed {
+		return n.giveUp(context.Background(), true, err)
+	}
+	return err
 }
 
 // giveUp words the end of all attempts. It says unknown_outcome exactly when

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
 
@@ -37,5 +38,18 @@ func TestForwardLeavesSilentLeader(t *testing.T) {
 	var attempt *attemptError
 	if !errors.Is(err, errLeaderMoved) || !errors.As(err, &attempt) || !attempt.proposed {
 		t.Errorf("error = %v, want a command that may have been proposed, and %v", err, errLeaderMoved)
+	}
+}
+
+// A leader that refuses a command for good does not undo that an earlier one may
+// have proposed it.
+func TestRefusalAfterProposalIsUnknown(t *testing.T) {
+	t.Parallel()
+	n := New(DefaultConfig(), Deps{})
+	refusal := model.Errorf(model.CodeTooLarge, "too large for this leader")
+	for proposed, want := range map[bool]model.Code{false: model.CodeTooLarge, true: model.CodeUnknownOutcome} {
+		if got := model.CodeOf(n.refused(proposed, refusal)); got != want {
+			t.Errorf("refused after proposed = %v: code %q, want %q", proposed, got, want)
+		}
 	}
 }
