@@ -136,7 +136,10 @@ func (n *Node) Open(ctx context.Context) error {
 		return errors.Join(err, n.closeLocked())
 	}
 	n.opened.Store(true)
-	n.serving.Store(n.Err() == nil)
+	n.serving.Store(true)
+	if n.Err() != nil { // in this order, lest a fault in between be missed
+		n.serving.Store(false)
+	}
 	n.logger.Info("node opened", "cluster_id", n.id.clusterID(),
 		"cluster_addr", n.id.advertise, "gossip_addr", n.gossip.addr, "applied", n.fsm.AppliedIndex())
 	return nil
@@ -202,6 +205,9 @@ func (n *Node) openNetwork() error {
 	limit := n.cfg.MaxEntryBytes + frameSlack
 	n.client = newRPCClient(n.mux, n.peerAddr, limit, n.cfg.IOTimeout)
 	n.stream = newRaftStream(n.mux)
+	if n.id.clusterID() != "" {
+		n.stream.notBefore = time.Now().Add(n.cfg.LeaderLeaseTimeout)
+	}
 	n.server = &rpcServer{
 		limit: limit, timeout: n.cfg.IOTimeout, metrics: n.metrics, logger: n.logger,
 		ctx: n.mux.ctx, slow: make(chan struct{}, slowCalls), wg: &n.lateWG,

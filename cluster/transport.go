@@ -17,6 +17,10 @@ type raftStream struct {
 	incoming chan net.Conn
 	done     chan struct{}
 	once     sync.Once
+	// notBefore is when the first peer is heard. A voter that just started does
+	// not know that it may have promised its ear to a leader a moment ago, and
+	// would elect another one within the first one's lease.
+	notBefore time.Time
 }
 
 var _ raft.StreamLayer = (*raftStream)(nil)
@@ -25,8 +29,16 @@ func newRaftStream(m *mux) *raftStream {
 	return &raftStream{mux: m, incoming: make(chan net.Conn), done: make(chan struct{})}
 }
 
-// serve hands an accepted connection to the library.
+// serve hands an accepted connection to the library, when it is time.
 func (s *raftStream) serve(c net.Conn, _ string) {
+	if wait := time.Until(s.notBefore); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-s.done:
+		}
+	}
 	select {
 	case s.incoming <- c:
 	case <-s.done:
