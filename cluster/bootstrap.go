@@ -66,6 +66,16 @@ func (n *Node) hasState() bool {
 // settle is called when this node has Raft state: what was promised is now a
 // fact, or void. It reports whether nothing is left to find out.
 func (n *Node) settle() bool {
+	// First what the promise says must be in node.json: it could not be told after
+	// a restart otherwise.
+	if own := n.id.clusterID(); own != "" {
+		if err := n.id.adopt(own); err != nil {
+			if n.mux.quiet.allow("settle") {
+				n.logger.Warn("cluster id was not saved", "cluster_id", own, "err", err)
+			}
+			return false
+		}
+	}
 	n.promises.asking.Lock()
 	err := n.promises.clear()
 	n.promises.asking.Unlock()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -76,5 +77,26 @@ func TestPromiseSurvivesRestart(t *testing.T) {
 		if got := n.stillHeld(context.Background(), held); got != granted {
 			t.Errorf("promise still held = %v, the initiator says %v", got, granted)
 		}
+	}
+}
+
+// The promise of a founder stays on disk until node.json tells the same.
+func TestPromiseOutlivesUnsavedClusterID(t *testing.T) {
+	t.Parallel()
+	n := newPromiser(t)
+	if err := n.promises.save(promiseRequest{Initiator: n.id.serverID, ClusterID: clusterA}); err != nil {
+		t.Fatal(err)
+	}
+	// A directory in the place of the temporary file keeps node.json from being
+	// written.
+	if err := os.MkdirAll(n.id.dir.file("node.json.tmp", "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	n.id.claim(clusterA)
+	if n.settle() {
+		t.Error("settled without a saved cluster id")
+	}
+	if n.promises.held() == nil {
+		t.Error("the promise is forgotten")
 	}
 }
