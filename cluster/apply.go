@@ -42,21 +42,21 @@ func (s *stamper) now() time.Time {
 
 // encode stamps and encodes a request, once: every retry sends the same bytes,
 // and the request id in them makes the command apply at most once.
-func (n *Node) encode(req storage.Request) (data []byte, id string, err error) {
+func (n *Node) encode(req storage.Request) ([]byte, error) {
 	if req.Command == nil || len(req.ID) > storage.MaxRequestID {
-		return nil, "", model.Errorf(model.CodeInvalid, "a request needs a command and an id of at most %d bytes", storage.MaxRequestID)
+		return nil, model.Errorf(model.CodeInvalid, "a request needs a command and an id of at most %d bytes", storage.MaxRequestID)
 	}
 	if req.ID == "" {
 		req.ID = randomID()
 	}
-	data, err = fsm.EncodeProposal(storage.Proposal{Request: req, At: n.stamp.now()})
+	data, err := fsm.EncodeProposal(storage.Proposal{Request: req, At: n.stamp.now()})
 	if err != nil {
-		return nil, "", fmt.Errorf("encode proposal: %w", err)
+		return nil, fmt.Errorf("encode proposal: %w", err)
 	}
 	if len(data) > n.cfg.MaxEntryBytes {
-		return nil, "", model.Errorf(model.CodeTooLarge, "the change has %d bytes, the limit is %d", len(data), n.cfg.MaxEntryBytes)
+		return nil, model.Errorf(model.CodeTooLarge, "the change has %d bytes, the limit is %d", len(data), n.cfg.MaxEntryBytes)
 	}
-	return data, req.ID, nil
+	return data, nil
 }
 
 // Apply implements storage.Store.
@@ -67,7 +67,7 @@ func (n *Node) Apply(ctx context.Context, req storage.Request) (storage.Result, 
 	if ctx.Err() != nil {
 		return storage.Result{}, unavailable(context.Cause(ctx), "the request ended before it was proposed; nothing was changed")
 	}
-	data, _, err := n.encode(req)
+	data, err := n.encode(req)
 	if err != nil {
 		return storage.Result{}, err
 	}

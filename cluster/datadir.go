@@ -87,7 +87,7 @@ func (d *dataDir) acquire() error {
 		return fmt.Errorf("open lock file: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
+		_ = f.Close() // nothing was written
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return fmt.Errorf("data directory %s is in use by another process", d.path)
 		}
@@ -99,7 +99,7 @@ func (d *dataDir) acquire() error {
 
 func (d *dataDir) close() {
 	if d.lock != nil {
-		d.lock.Close()
+		_ = d.lock.Close() // the lock goes with it, whatever it says
 		d.lock = nil
 	}
 }
@@ -183,7 +183,7 @@ func writeFileSync(path string, b []byte) error {
 		err = os.Rename(tmp, path)
 	}
 	if err != nil {
-		os.Remove(tmp)
+		_ = os.Remove(tmp) // the next attempt truncates it
 		return err
 	}
 	return syncDir(filepath.Dir(path))
@@ -202,6 +202,5 @@ func syncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	return errors.Join(d.Sync(), d.Close())
 }

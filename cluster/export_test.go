@@ -54,7 +54,7 @@ func (n *Node) FastReadIndex() (uint64, bool) { return n.reads.fast() }
 // ForwardTo sends a command to a server as if that were the leader, and returns
 // whom the refusal names instead.
 func (n *Node) ForwardTo(ctx context.Context, id string, c storage.Command) (hint string, err error) {
-	data, _, err := n.encode(storage.Request{Command: c})
+	data, err := n.encode(storage.Request{Command: c})
 	if err != nil {
 		return "", err
 	}

@@ -225,13 +225,6 @@ func (g *gossip) setMeta(meta memberMeta) error {
 	return nil
 }
 
-// own is what this node tells of itself.
-func (g *gossip) own() memberMeta {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	return g.meta
-}
-
 // alive returns the other members that seem alive, by server id.
 func (g *gossip) alive() map[string]memberMeta {
 	g.mu.RLock()

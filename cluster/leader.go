@@ -306,7 +306,7 @@ func (n *Node) mintClusterID(ctx context.Context) error {
 func (n *Node) proposeHere(ctx context.Context, c storage.Command) (storage.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DefaultTimeout)
 	defer cancel()
-	data, _, err := n.encode(storage.Request{Command: c})
+	data, err := n.encode(storage.Request{Command: c})
 	if err != nil {
 		return storage.Result{}, err
 	}

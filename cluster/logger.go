@@ -57,7 +57,7 @@ func (b *hclogBridge) Log(level hclog.Level, msg string, args ...any) {
 		}
 		out = append(out, a)
 	}
-	b.out.Log(context.Background(), l, msg, out...)
+	b.out.Log(context.Background(), l, msg, out...) //nolint:sloglint // the messages are the library's
 }
 
 func (b *hclogBridge) Trace(msg string, args ...any) { b.Log(hclog.Trace, msg, args...) }

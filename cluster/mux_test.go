@@ -40,7 +40,7 @@ func newEndpoint(t *testing.T, cluster string, change func(*mux)) endpoint {
 		metrics: newNodeMetrics(metrics.NewSet()), logger: logger, quiet: newThrottle(time.Hour), maxConns: 16,
 		admit: func(preamble) error { return nil },
 		serve: map[protocol]func(net.Conn, string){
-			protocolRPC: func(c net.Conn, _ string) { io.Copy(c, c); c.Close() },
+			protocolRPC: func(c net.Conn, _ string) { _, _ = io.Copy(c, c); c.Close() },
 		},
 	}
 	if change != nil {
@@ -156,7 +156,7 @@ func TestMuxRejectsGarbage(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.SetDeadline(time.Now().Add(10 * time.Second))
-		c.Write(input)
+		_, _ = c.Write(input) // refused half way, perhaps
 		a, err := readAnswer(c)
 		if err == nil && a.status == statusAccepted {
 			t.Errorf("%s was accepted", name)

@@ -91,8 +91,7 @@ func (p *proposer) start() {
 // the library may forget the futures of a node that it shuts down.
 func (p *proposer) stop(ctx context.Context) error {
 	close(p.stopped)
-	p.gate.Lock() // wait out those who are putting something into the queue
-	p.gate.Unlock()
+	p.awaitPutters()
 	done := make(chan struct{})
 	go func() { // ends with the goroutines that it waits for
 		p.wg.Wait()
@@ -104,6 +103,13 @@ func (p *proposer) stop(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("wait for writes in flight: %w", ctx.Err())
 	}
+}
+
+// awaitPutters waits out those who are putting something into the queue: they
+// passed the check in put before stopped closed.
+func (p *proposer) awaitPutters() {
+	p.gate.Lock()
+	defer p.gate.Unlock()
 }
 
 func (p *proposer) waiting() int { return int(p.pending.Load()) }
@@ -246,9 +252,7 @@ func (p *proposer) hand(pack []*proposal) {
 
 // drain fails everything that was not handed to Raft.
 func (p *proposer) drain(next *proposal) {
-	// Whoever passed the check in put before stopped closed is still putting.
-	p.gate.Lock()
-	p.gate.Unlock()
+	p.awaitPutters()
 	err := notProposed(ErrClosed)
 	if next != nil {
 		next.done(storage.Result{}, err)

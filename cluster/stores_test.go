@@ -104,7 +104,11 @@ func TestInterruptedInstallLeavesNoGap(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer s.close()
+			defer func() {
+				if err := s.close(); err != nil {
+					t.Error(err)
+				}
+			}()
 			if err := storeEntries(t, s, 1, 10); err != nil {
 				t.Fatal(err)
 			}

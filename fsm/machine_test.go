@@ -137,7 +137,6 @@ func TestDeletePackage(t *testing.T) {
 func TestPutDeployment(t *testing.T) {
 	t.Parallel()
 	other := deployCommand(t, "idle", "app", "east")
-	other.Class = "side"
 	runMachineTests(t, []machineTest{
 		{name: "ok_create", command: deployCommand(t, "new", "app"), want: storage.Created, generation: 1},
 		{name: "ok_update", command: deployCommand(t, "idle", "app", "west"), want: storage.Updated, generation: 2},

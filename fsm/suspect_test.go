@@ -20,7 +20,7 @@ func TestStateIsRebuiltAfterFault(t *testing.T) {
 		apply(t, f, logEntry(t, 7, storage.MintClusterID{ClusterID: "c"}))
 		want := uint64(7)
 		if fault != nil {
-			f.fail(fault)
+			_ = f.fail(fault)
 			want = 0
 		}
 		if err := f.Close(); err != nil {
