@@ -183,6 +183,36 @@ func (n *Node) runEdges(ctx context.Context) {
 	}
 }
 
+// runLeaderLog tells the operator of every node who leads: the library says it
+// on the leader only.
+func (n *Node) runLeaderLog(ctx context.Context) {
+	var last string
+	for ctx.Err() == nil {
+		changed := n.changed.wait()
+		if leader := n.leaderID(); leader != last {
+			if leader == "" {
+				n.logger.Warn("leader lost", "last_leader", n.memberName(last), "last_leader_id", last)
+			} else {
+				n.logger.Info("leader known", "leader", n.memberName(leader), "leader_id", leader, "term", n.raft.CurrentTerm())
+			}
+			last = leader
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// memberName is the name of a server as far as it is known.
+func (n *Node) memberName(id string) string {
+	if id == n.id.serverID {
+		return n.cfg.NodeName
+	}
+	m, _ := n.gossip.member(id)
+	return m.Name
+}
+
 // runTerms starts and stops leader runs until ctx ends.
 func (n *Node) runTerms(ctx context.Context) {
 	var run *leaderRun

@@ -18,16 +18,24 @@ import (
 // hclogBridge lets the Raft libraries log through slog. Their info messages are
 // about every step of an election and every connection: below what an operator
 // wants, so they become debug.
+//
+// A peer that is down makes the library complain several times a second for as
+// long as it is. Of such a complaint the first is logged, and then one in
+// complaintPeriod, with the number of those left out.
 type hclogBridge struct {
-	out     *slog.Logger
-	name    string
-	implied []any
+	out        *slog.Logger
+	name       string
+	implied    []any
+	complaints *complaints
 }
+
+// complaintPeriod spaces equal complaints about one peer.
+const complaintPeriod = 30 * time.Second
 
 var _ hclog.Logger = (*hclogBridge)(nil)
 
 func newHCLog(out *slog.Logger, name string) *hclogBridge {
-	return &hclogBridge{out: out.With("component", name), name: name}
+	return &hclogBridge{out: out.With("component", name), name: name, complaints: newComplaints(complaintPeriod)}
 }
 
 func slogLevel(level hclog.Level) slog.Level {
@@ -57,6 +65,15 @@ func (b *hclogBridge) Log(level hclog.Level, msg string, args ...any) {
 		}
 		out = append(out, a)
 	}
+	if l >= slog.LevelWarn {
+		left, ok := b.complaints.pass(msg, out)
+		if !ok {
+			return
+		}
+		if left > 0 {
+			out = append(out, "left_out", left)
+		}
+	}
 	b.out.Log(context.Background(), l, msg, out...) //nolint:sloglint // the messages are the library's
 }
 
@@ -80,15 +97,17 @@ func (b *hclogBridge) ImpliedArgs() []any { return b.implied }
 func (b *hclogBridge) Name() string       { return b.name }
 
 func (b *hclogBridge) With(args ...any) hclog.Logger {
-	return &hclogBridge{out: b.out.With(args...), name: b.name, implied: append(slices.Clip(b.implied), args...)}
+	return &hclogBridge{
+		out: b.out.With(args...), name: b.name, implied: append(slices.Clip(b.implied), args...), complaints: b.complaints,
+	}
 }
 
 func (b *hclogBridge) Named(name string) hclog.Logger {
-	return &hclogBridge{out: b.out, name: b.name + "." + name, implied: b.implied}
+	return &hclogBridge{out: b.out, name: b.name + "." + name, implied: b.implied, complaints: b.complaints}
 }
 
 func (b *hclogBridge) ResetNamed(name string) hclog.Logger {
-	return &hclogBridge{out: b.out, name: name, implied: b.implied}
+	return &hclogBridge{out: b.out, name: name, implied: b.implied, complaints: b.complaints}
 }
 
 // SetLevel does nothing: the level belongs to the slog handler.
@@ -154,4 +173,60 @@ func (t *throttle) allow(key string) bool {
 	}
 	t.last[key] = now
 	return true
+}
+
+// complaints counts messages about peers that say the same again.
+type complaints struct {
+	period time.Duration
+	mu     sync.Mutex // guards seen
+	seen   map[string]*complaint
+}
+
+type complaint struct {
+	logged time.Time
+	left   int
+}
+
+// maxComplaints bounds the table; beyond it is begun anew.
+const maxComplaints = 256
+
+func newComplaints(period time.Duration) *complaints {
+	return &complaints{period: period, seen: make(map[string]*complaint)}
+}
+
+// pass reports whether a message is to be logged, and how many like it were not
+// since the last one. A message that names no peer always is.
+func (c *complaints) pass(msg string, args []any) (left int, ok bool) {
+	peer := peerOf(args)
+	if peer == "" {
+		return 0, true
+	}
+	key := msg + "\x00" + peer
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.seen[key]
+	if before != nil && now.Sub(before.logged) < c.period {
+		before.left++
+		return 0, false
+	}
+	if before != nil {
+		left = before.left
+	}
+	if len(c.seen) >= maxComplaints {
+		clear(c.seen)
+	}
+	c.seen[key] = &complaint{logged: now}
+	return left, true
+}
+
+// peerOf is the server that the arguments of a message of the library name.
+func peerOf(args []any) string {
+	for i := 0; i+1 < len(args); i += 2 {
+		switch args[i] {
+		case "peer", "target", "server-id":
+			return fmt.Sprint(args[i+1])
+		}
+	}
+	return ""
 }

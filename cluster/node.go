@@ -295,7 +295,7 @@ func (n *Node) tellGossip() {
 func (n *Node) startLoops() {
 	n.mux.start()
 	for _, loop := range []func(context.Context){
-		n.book.run, n.runTerms, n.runReady, n.runBootstrap,
+		n.book.run, n.runTerms, n.runLeaderLog, n.runReady, n.runBootstrap,
 		n.reads.lead.run, n.reads.follow.run,
 		func(ctx context.Context) { n.gossip.run(ctx, n.wantedMembers) },
 	} {

@@ -182,6 +182,7 @@ func (l *link) run() {
 	ctx := l.client.mux.ctx
 	var pause time.Duration
 	var retryAt time.Time
+	var unreachable error // why the last dial failed
 	for {
 		var first *call
 		select {
@@ -191,14 +192,14 @@ func (l *link) run() {
 			return
 		}
 		if wait := time.Until(retryAt); wait > 0 {
-			first.fail(fmt.Errorf("peer %s was unreachable %s ago", l.peer, (pause - wait).Round(time.Millisecond)))
+			first.fail(fmt.Errorf("unreachable %s ago: %w", (pause - wait).Round(time.Millisecond), unreachable))
 			continue
 		}
 		conn, err := l.dial(ctx)
 		if err != nil {
 			pause = min(max(2*pause, redialMin), redialMax)
 			pause = pause/2 + rand.N(pause/2+1)
-			retryAt = time.Now().Add(pause)
+			retryAt, unreachable = time.Now().Add(pause), err
 			first.fail(err)
 			l.failQueued(err)
 			continue

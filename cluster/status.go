@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -170,7 +172,7 @@ func (n *Node) Members(ctx context.Context) ([]storage.Member, error) {
 func (n *Node) fillMember(ctx context.Context, m *storage.Member) {
 	st, err := n.askStatus(ctx, m.ID)
 	if err != nil {
-		m.Error = err.Error()
+		m.Error = whySilent(err)
 		return
 	}
 	m.Alive = true
@@ -180,6 +182,19 @@ func (n *Node) fillMember(ctx context.Context, m *storage.Member) {
 	m.LastContactMS = st.LastContact.Milliseconds()
 	if st.LastContact < 0 {
 		m.LastContactMS = -1
+	}
+}
+
+// whySilent words for an operator why a member did not answer.
+func whySilent(err error) string {
+	var broken *net.OpError
+	switch {
+	case errors.As(err, &broken) && broken.Addr != nil:
+		return fmt.Sprintf("no answer from %s: %v", broken.Addr, broken.Err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer within " + memberTimeout.String()
+	default:
+		return "no answer: " + err.Error()
 	}
 }
 
