@@ -47,6 +47,8 @@ type Config struct {
 	WatchHeartbeat time.Duration `yaml:"watch_heartbeat"`
 	// WatchWriteTimeout cuts a watch stream whose client does not read.
 	WatchWriteTimeout time.Duration `yaml:"watch_write_timeout"`
+	// DeleteCascade is what deleting a package does where ?cascade= does not say.
+	DeleteCascade bool `yaml:"delete_cascade"`
 	// CORSAllowOrigin is sent as Access-Control-Allow-Origin; empty turns the
 	// CORS headers off.
 	CORSAllowOrigin string `yaml:"cors_allow_origin"`
@@ -69,7 +71,7 @@ func DefaultConfig() Config {
 		DefaultPage:       0,
 		MaxPage:           1000,
 		ListChunkBytes:    4 << 20,
-		MaxWatchers:       256,
+		MaxWatchers:       1024,
 		WatchHeartbeat:    15 * time.Second,
 		WatchWriteTimeout: 10 * time.Second,
 		CORSAllowOrigin:   "*",

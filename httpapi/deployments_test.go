@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/oprc/oprc-pm/httpapi"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -296,4 +297,16 @@ func TestRuntimeStates(t *testing.T) {
 		t.Errorf("list (-want +got):\n%s", diff)
 	}
 	a.must(a.get(rts+"/none"), 404)
+}
+
+// TestDeleteCascadeByDefault: a node can be set up to cascade where the request
+// does not say.
+func TestDeleteCascadeByDefault(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{config: func(c *httpapi.Config) { c.DeleteCascade = true }})
+	a.must(a.putPackage("shop"), 201)
+	a.putDeployment("shop.K", "shop", "edge-1")
+	a.must(a.do(call{"DELETE", pkgs + "/shop?cascade=false", "", nil}), 409)
+	a.must(a.do(call{"DELETE", pkgs + "/shop", "", nil}), 204)
+	a.must(a.get(deps+"/shop.K"), 404)
 }

@@ -175,9 +175,12 @@ func (s *Server) handleDeletePackage(rq request) error {
 	if err != nil {
 		return err
 	}
-	cascade, _, err := rq.queryBool("cascade")
+	cascade, given, err := rq.queryBool("cascade")
 	if err != nil {
 		return err
+	}
+	if !given {
+		cascade = rq.s.cfg.DeleteCascade
 	}
 	cmd := storage.DeletePackage{Name: name, IfMatch: pre.version, Cascade: cascade}
 	if _, err := rq.apply(cmd, requestID(key, "")); err != nil {

@@ -40,6 +40,18 @@ func clusterConfig(c config.Config, httpAddr string) cluster.Config {
 func httpConfig(c config.Config) httpapi.Config {
 	hc := httpapi.DefaultConfig()
 	hc.MaxBodyBytes = c.Server.MaxBodyBytes
+	hc.MaxHeaderBytes = c.Server.MaxHeaderBytes
+	hc.ReadTimeout = c.Server.ReadTimeout
+	hc.WriteTimeout = c.Server.WriteTimeout
+	hc.IdleTimeout = c.Server.IdleTimeout
+	hc.RequestTimeout = c.Server.RequestTimeout
+	hc.MaxConns = c.Server.MaxConns
+	hc.MaxConnsPerIP = c.Server.MaxConnsPerIP
+	hc.MaxInFlight = c.Server.MaxInFlight
+	hc.MaxWaiters = min(hc.MaxWaiters, hc.MaxInFlight/2)
+	hc.MaxWatchers = c.Server.MaxWatchers
+	hc.CORSAllowOrigin = c.Server.CORSAllowOrigin
+	hc.DeleteCascade = c.Packages.DeleteCascade
 	return hc
 }
 

@@ -27,6 +27,26 @@ type Server struct {
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
 	// MaxBodyBytes bounds a request's body.
 	MaxBodyBytes int `yaml:"max_body_bytes"`
+	// MaxHeaderBytes bounds a request's line and headers together.
+	MaxHeaderBytes int `yaml:"max_header_bytes"`
+	// ReadTimeout, WriteTimeout and IdleTimeout bound the reading of a request,
+	// the writing of an answer, and the silence between two requests.
+	ReadTimeout  time.Duration `yaml:"read_timeout"`
+	WriteTimeout time.Duration `yaml:"write_timeout"`
+	IdleTimeout  time.Duration `yaml:"idle_timeout"`
+	// RequestTimeout is how long a read or a write may wait for the store.
+	RequestTimeout time.Duration `yaml:"request_timeout"`
+	// MaxConns bounds the connections served at once, MaxConnsPerIP those of one
+	// client address; 0 for the latter is no limit.
+	MaxConns      int `yaml:"max_conns"`
+	MaxConnsPerIP int `yaml:"max_conns_per_ip"`
+	// MaxInFlight bounds the requests handled at once.
+	MaxInFlight int `yaml:"max_in_flight"`
+	// MaxWatchers bounds the watch streams served at once.
+	MaxWatchers int `yaml:"max_watchers"`
+	// CORSAllowOrigin is the origin whose pages may call the API; * is any, and
+	// empty none.
+	CORSAllowOrigin string `yaml:"cors_allow_origin"`
 }
 
 // Cluster is how nodes find and name each other.
@@ -245,6 +265,16 @@ func DefaultConfig() Config {
 			HTTPAddr:        "0.0.0.0:8080",
 			ShutdownTimeout: 15 * time.Second,
 			MaxBodyBytes:    8 << 20,
+			MaxHeaderBytes:  16 << 10,
+			ReadTimeout:     30 * time.Second,
+			WriteTimeout:    30 * time.Second,
+			IdleTimeout:     2 * time.Minute,
+			RequestTimeout:  10 * time.Second,
+			MaxConns:        4096,
+			MaxConnsPerIP:   1024,
+			MaxInFlight:     2048,
+			MaxWatchers:     1024,
+			CORSAllowOrigin: "*",
 		},
 		Cluster: Cluster{
 			DataDir:         "./data",

@@ -41,7 +41,6 @@ func (c Config) Ineffective() []string {
 		tls.Enabled = false // https:// in the URL is what turns it on
 		add(tls != TLS{}, "crm.clusters."+name+".tls")
 	}
-	add(c.Packages.DeleteCascade, "packages.delete_cascade")
 	add(c.Observability.MetricsPort != 0, "observability.metrics_port")
 	add(c.Observability.JaegerEndpoint != "", "observability.jaeger_endpoint")
 	return keys

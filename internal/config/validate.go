@@ -47,6 +47,7 @@ func (v *validator) server(c *Config) {
 	v.check(c.Server.Workers >= 0, "server.workers", "must not be negative, is %d", c.Server.Workers)
 	v.positive("server.shutdown_timeout", c.Server.ShutdownTimeout)
 	v.check(c.Server.MaxBodyBytes >= 1<<10, "server.max_body_bytes", "must be at least 1024, is %d", c.Server.MaxBodyBytes)
+	v.serverLimits(c.Server)
 }
 
 func (v *validator) cluster(c *Config) {
@@ -166,4 +167,17 @@ func (v *validator) observability(c *Config) {
 	}
 	port := c.Observability.MetricsPort
 	v.check(port >= 0 && port <= 65535, "observability.metrics_port", "must be 0 to 65535, is %d", port)
+}
+
+// serverLimits checks what bounds the clients of the API.
+func (v *validator) serverLimits(s Server) {
+	v.check(s.MaxHeaderBytes >= 1<<10, "server.max_header_bytes", "must be at least 1024, is %d", s.MaxHeaderBytes)
+	v.positive("server.read_timeout", s.ReadTimeout)
+	v.positive("server.write_timeout", s.WriteTimeout)
+	v.positive("server.idle_timeout", s.IdleTimeout)
+	v.positive("server.request_timeout", s.RequestTimeout)
+	v.check(s.MaxConns > 0, "server.max_conns", "must be positive, is %d", s.MaxConns)
+	v.check(s.MaxInFlight > 1, "server.max_in_flight", "must be at least 2, is %d", s.MaxInFlight)
+	v.check(s.MaxWatchers > 0, "server.max_watchers", "must be positive, is %d", s.MaxWatchers)
+	v.check(s.MaxConnsPerIP >= 0, "server.max_conns_per_ip", "must not be negative, is %d", s.MaxConnsPerIP)
 }
