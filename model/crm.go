@@ -2,7 +2,9 @@ package model
 
 import "time"
 
-// ClusterHealth is a cluster's state as its CRM reports it.
+// ClusterHealth is a cluster's state: what its CRM reports and what the leader's
+// probes made of it. The members up to Availability are those of existing
+// clients and CRMs.
 type ClusterHealth struct {
 	ClusterName string `json:"cluster_name"`
 	// Status is Healthy, Degraded, Unhealthy or Unknown.
@@ -12,7 +14,34 @@ type ClusterHealth struct {
 	NodeCount    *uint32   `json:"node_count"`
 	ReadyNodes   *uint32   `json:"ready_nodes"`
 	Availability *float64  `json:"availability"`
+	// Reason is CamelCase, for programs; Message is for people. Both explain
+	// Status and are empty for Healthy.
+	Reason  string `json:"reason,omitempty"`
+	Message string `json:"message,omitempty"`
+	// Since is when Status became what it is; nil when it was never known.
+	Since *time.Time `json:"since,omitempty"`
+	// Circuit is closed, open or half_open; empty when nobody probes.
+	Circuit string `json:"circuit,omitempty"`
+	// Load is what the CRM says of its cluster's load, when it does.
+	Load *ClusterLoad `json:"load,omitempty"`
 }
+
+// ClusterLoad is how full a cluster is, as its CRM reports it. All are optional.
+type ClusterLoad struct {
+	// Units it holds, and the most it would hold.
+	Units    *uint32 `json:"units,omitempty"`
+	Capacity *uint32 `json:"capacity,omitempty"`
+	// CPU and Memory are the shares in use, 0 to 1.
+	CPU    *float64 `json:"cpu,omitempty"`
+	Memory *float64 `json:"memory,omitempty"`
+}
+
+// States of a cluster's circuit breaker.
+const (
+	CircuitClosed   = "closed"
+	CircuitOpen     = "open"
+	CircuitHalfOpen = "half_open"
+)
 
 const (
 	ClusterHealthy   = "Healthy"
@@ -21,10 +50,24 @@ const (
 	ClusterUnknown   = "Unknown"
 )
 
-// ClusterInfo is a configured cluster with its health.
+// ClusterInfo is a cluster with its health, as lists show it. Name and Health
+// are those of existing clients.
 type ClusterInfo struct {
-	Name   string        `json:"name"`
-	Health ClusterHealth `json:"health"`
+	Name         string            `json:"name"`
+	Health       ClusterHealth     `json:"health"`
+	BaseURL      string            `json:"base_url"`
+	Protocol     ClusterProtocol   `json:"protocol"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	Environments []string          `json:"environments,omitempty"`
+	Weight       uint32            `json:"weight"`
+	Cordoned     bool              `json:"cordoned,omitempty"`
+	Draining     bool              `json:"draining,omitempty"`
+	ManagedBy    ClusterManager    `json:"managed_by,omitempty"`
+	// Units recorded there, and the most that are placed there; nil: no limit.
+	Units    int     `json:"units"`
+	Capacity *uint32 `json:"capacity,omitempty"`
+	// ResourceVersion of the cluster's document.
+	ResourceVersion uint64 `json:"resource_version,omitempty"`
 }
 
 // CRMResponse is a CRM's answer to a deploy call.
@@ -58,6 +101,8 @@ type DeploymentRecord struct {
 	ResourceRefs      []ResourceReference    `json:"resource_refs"`
 	CreatedAt         string                 `json:"created_at"`
 	UpdatedAt         string                 `json:"updated_at"`
+	// PartitionCount of the data grid; at least 1 when shown to clients.
+	PartitionCount uint32 `json:"partition_count,omitempty"`
 }
 
 // DeploymentRecordStatus is the state part of a DeploymentRecord.
@@ -68,6 +113,22 @@ type DeploymentRecordStatus struct {
 	Phase       string  `json:"phase"`
 	Message     *string `json:"message"`
 	LastUpdated string  `json:"last_updated"`
+	// Functions are the states of the unit's functions, when the CRM tells them.
+	Functions []FunctionStatus `json:"functions,omitempty"`
+}
+
+// FunctionStatus is one function of a unit as its CRM describes it.
+type FunctionStatus struct {
+	FunctionKey        string  `json:"function_key"`
+	Service            string  `json:"service"`
+	Port               uint16  `json:"port"`
+	PredictedURL       string  `json:"predicted_url"`
+	ObservedURL        *string `json:"observed_url"`
+	Template           string  `json:"template"`
+	Ready              *bool   `json:"ready"`
+	Reason             *string `json:"reason"`
+	Message            *string `json:"message"`
+	LastTransitionTime *string `json:"last_transition_time"`
 }
 
 // NFRCompliance says whether a unit meets its non-functional requirements.

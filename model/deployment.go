@@ -18,6 +18,12 @@ type Deployment struct {
 	Functions       []FunctionDeploymentSpec `json:"functions"`
 	ODGM            *ODGMDataSpec            `json:"odgm,omitempty"`
 	Telemetry       *TelemetryConfig         `json:"telemetry,omitempty"`
+	Placement       *Placement               `json:"placement,omitempty"`
+	Failover        *Failover                `json:"failover,omitempty"`
+	Rollout         *Rollout                 `json:"rollout,omitempty"`
+	// RollbackOnPartial: when a generation cannot be brought up in some of its
+	// clusters, it is given up in all. nil means the policy's.
+	RollbackOnPartial *bool `json:"rollback_on_partial,omitempty"`
 }
 
 // DeploymentObserved is what the control plane reports of a deployment.
@@ -30,6 +36,14 @@ type DeploymentObserved struct {
 	Condition           DeploymentCondition      `json:"condition,omitempty"`
 	Conditions          []Condition              `json:"conditions,omitempty"`
 	Status              *DeploymentStatusSummary `json:"status,omitempty"`
+	// Revision is the newest one, see Revision.
+	Revision uint64 `json:"revision,omitempty"`
+	// RolloutStatus is how far the newest revision has come.
+	RolloutStatus *RolloutStatus `json:"rollout_status,omitempty"`
+	// PlacedOn are the clusters that the deployment is placed in, AvoidedClusters
+	// those that it was moved away from and must not be placed in meanwhile.
+	PlacedOn        []PlacedCluster  `json:"placed_on,omitempty"`
+	AvoidedClusters []AvoidedCluster `json:"avoided_clusters,omitempty"`
 }
 
 // DeploymentCondition is the one-word state of a deployment, as existing

@@ -16,9 +16,42 @@ type DeploymentUnit struct {
 	Functions        []FunctionDeploymentSpec `json:"functions"`
 	FunctionBindings []FunctionBinding        `json:"function_bindings"`
 	NFRRequirements  NFRRequirements          `json:"nfr_requirements"`
-	ODGM             *ODGMDataSpec            `json:"odgm,omitempty"`
+	ODGM             *UnitODGM                `json:"odgm,omitempty"`
 	Telemetry        *TelemetryConfig         `json:"telemetry,omitempty"`
 	SelectedTemplate string                   `json:"selected_template,omitempty"`
+}
+
+// UnitODGM is the object data grid of a unit: the deployment's wishes, and what
+// planning made of them.
+type UnitODGM struct {
+	Collections    []string            `json:"collections"`
+	PartitionCount *uint32             `json:"partition_count,omitempty"`
+	ReplicaCount   *uint32             `json:"replica_count,omitempty"`
+	ShardType      *string             `json:"shard_type,omitempty"`
+	Log            *string             `json:"log,omitempty"`
+	EnvNodeIDs     map[string][]uint64 `json:"env_node_ids"`
+	// NodeID is this unit's own: the first of its environment's.
+	NodeID uint64 `json:"odgm_node_id"`
+	// CollectionAssignments are, for each collection, its partitions in order.
+	CollectionAssignments map[string][]ShardAssignment `json:"collection_assignments,omitempty"`
+	// Invocations are the routes of the class's functions by binding name; nil
+	// when the class has no bindings.
+	Invocations map[string]FunctionRoute `json:"invocations,omitempty"`
+}
+
+// ShardAssignment says which data grid nodes hold one partition: Replica are
+// their ids, Shards the ids of their shards in the same order, Primary the first
+// of those.
+type ShardAssignment struct {
+	Primary uint64   `json:"primary"`
+	Replica []uint64 `json:"replica"`
+	Shards  []uint64 `json:"shard_ids"`
+}
+
+// FunctionRoute is how the data grid reaches a function.
+type FunctionRoute struct {
+	FunctionKey string `json:"function_key"`
+	Stateless   bool   `json:"stateless"`
 }
 
 // UnitPhase is where a unit is on its way.
@@ -52,6 +85,11 @@ type UnitStatus struct {
 	LastError          string    `json:"last_error,omitempty"`
 	Attempts           uint32    `json:"attempts,omitempty"`
 	LastTransitionTime time.Time `json:"last_transition_time"`
+	// NextRetryAt is when the call that failed last is made again; nil when none
+	// failed.
+	NextRetryAt *time.Time `json:"next_retry_at,omitempty"`
+	// Revision of the deployment that the unit belongs to.
+	Revision uint64 `json:"revision,omitempty"`
 }
 
 // RuntimeState is the reported state of a class runtime (specification,

@@ -36,6 +36,9 @@ type PutPackage struct {
 	Tags         []string
 	Dependencies []string
 	Classes      []string
+	// Force stores the package although classes vanish that are deployed. Their
+	// deployments keep running what they run and say so.
+	Force bool
 }
 
 // DeletePackage removes a package. It is rejected when other packages depend
@@ -86,6 +89,12 @@ type RecordUnitStatus struct {
 	// Forget removes the deployment itself. It is rejected while the deployment
 	// is not marked deleted or still has unit records.
 	Forget bool
+	// Revision is written under its number, when not nil; revisions older than
+	// KeepRevisionsFrom are dropped.
+	Revision          *model.Revision
+	KeepRevisionsFrom uint64
+	// Events to be kept with the change; the store gives them their sequence.
+	Events []model.Event
 }
 
 // UnitRef names a unit record of a deployment.
@@ -99,6 +108,44 @@ type UpdateRuntimeState struct {
 	Document []byte
 }
 
+// PutCluster stores a cluster. One that the configuration manages is not replaced
+// by one that the API manages.
+type PutCluster struct {
+	Name    string
+	Mode    PutMode
+	IfMatch uint64
+	// Document is the user line (model.EncodeCluster).
+	Document []byte
+	// ManagedBy is as in Document.
+	ManagedBy model.ClusterManager
+}
+
+// DeleteCluster removes a cluster with its health. It is rejected while units
+// are recorded there, unless Force: the units' records then go as well, whatever
+// the cluster still runs.
+type DeleteCluster struct {
+	Name    string
+	IfMatch uint64
+	Force   bool
+}
+
+// RecordClusterHealth records what the leader's probes found, where it changed.
+// A cluster that does not exist any more is passed over.
+type RecordClusterHealth struct {
+	Clusters []NamedHealth
+	// Events to be kept with the change.
+	Events []model.Event
+}
+
+// NamedHealth is the health of a cluster under the name that deployments use.
+type NamedHealth struct {
+	Name   string
+	Health model.ClusterHealth
+}
+
+// RecordEvents keeps events that belong to no other change.
+type RecordEvents struct{ Events []model.Event }
+
 // MintClusterID gives a new cluster its id. It is the first entry of a log; a
 // later one is rejected with conflict.
 type MintClusterID struct{ ClusterID string }
@@ -107,14 +154,18 @@ type MintClusterID struct{ ClusterID string }
 // acts, so that its log holds an entry of its own term that the applier sees.
 type Barrier struct{}
 
-func (Barrier) command()            {}
-func (PutPackage) command()         {}
-func (DeletePackage) command()      {}
-func (PutDeployment) command()      {}
-func (DeleteDeployment) command()   {}
-func (RecordUnitStatus) command()   {}
-func (UpdateRuntimeState) command() {}
-func (MintClusterID) command()      {}
+func (Barrier) command()             {}
+func (PutPackage) command()          {}
+func (DeletePackage) command()       {}
+func (PutDeployment) command()       {}
+func (DeleteDeployment) command()    {}
+func (RecordUnitStatus) command()    {}
+func (UpdateRuntimeState) command()  {}
+func (PutCluster) command()          {}
+func (DeleteCluster) command()       {}
+func (RecordClusterHealth) command() {}
+func (RecordEvents) command()        {}
+func (MintClusterID) command()       {}
 
 // MaxRequestID bounds Request.ID, in bytes.
 const MaxRequestID = 128

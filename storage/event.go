@@ -14,6 +14,14 @@ const (
 	KindDeployment   Kind = "deployment"
 	KindUnit         Kind = "unit"
 	KindRuntimeState Kind = "runtime_state"
+	KindCluster      Kind = "cluster"
+	// KindClusterHealth documents are JSON of model.ClusterHealth.
+	KindClusterHealth Kind = "cluster_health"
+	// KindEvent documents are JSON of model.Event, their keys the sequence.
+	KindEvent Kind = "event"
+	// KindRevision documents are JSON of model.Revision, their keys
+	// DEPLOYMENT/REVISION.
+	KindRevision Kind = "revision"
 )
 
 // EventType says what happened to a document.

@@ -1,5 +1,7 @@
 package storage
 
+import "fmt"
+
 // The key space, all of it. Document keys are those of the field's etcd layout
 // (packages/NAME, deployments/KEY), so a shared etcd can be taken over; names
 // are validated by model to hold no '/' and no NUL. Index keys end in the two
@@ -9,24 +11,45 @@ package storage
 //	deployments/KEY                       document
 //	units/DEPLOYMENT/CLUSTER/UNIT         JSON of model.UnitStatus
 //	runtime_states/KEY                    document
+//	clusters/NAME                         document
+//	cluster_health/NAME                   JSON of model.ClusterHealth
+//	revisions/DEPLOYMENT/NUMBER(20)       JSON of model.Revision
+//	events/SEQUENCE(20)                   JSON of model.Event, the newest MaxEvents
 //	index/tag/TAG\0PACKAGE
 //	index/dependant/DEPENDENCY\0PACKAGE
 //	index/package/PACKAGE\0DEPLOYMENT
 //	index/environment/CLUSTER\0DEPLOYMENT
+//	index/unit/CLUSTER\0DEPLOYMENT/UNIT
+//	index/event/KIND/NAME\0SEQUENCE(20)
 //	requests/INDEX(8 bytes, big endian)   request ids and results of one entry
 //	system/cluster_id                     text, minted by the first entry
+//	system/event_sequence                 decimal text: the sequence of the newest event
+//
+// (20) is a decimal number of 20 digits, so that keys sort as numbers do.
 const (
-	PackagePrefix      = "packages/"
-	DeploymentPrefix   = "deployments/"
-	UnitPrefix         = "units/"
-	RuntimeStatePrefix = "runtime_states/"
-	RequestPrefix      = "requests/"
+	PackagePrefix       = "packages/"
+	DeploymentPrefix    = "deployments/"
+	UnitPrefix          = "units/"
+	RuntimeStatePrefix  = "runtime_states/"
+	RequestPrefix       = "requests/"
+	ClusterPrefix       = "clusters/"
+	ClusterHealthPrefix = "cluster_health/"
+	RevisionPrefix      = "revisions/"
+	StoredEventPrefix   = "events/"
 
 	tagIndexPrefix         = "index/tag/"
 	dependantIndexPrefix   = "index/dependant/"
 	packageIndexPrefix     = "index/package/"
 	environmentIndexPrefix = "index/environment/"
+	unitIndexPrefix        = "index/unit/"
+	eventIndexPrefix       = "index/event/"
 )
+
+// MaxEvents is how many events are kept; the oldest make room.
+const MaxEvents = 10_000
+
+// EventSequenceKey holds the sequence of the newest event.
+var EventSequenceKey = []byte("system/event_sequence")
 
 // ClusterIDKey holds the cluster's id.
 var ClusterIDKey = []byte("system/cluster_id")
@@ -51,6 +74,25 @@ func UnitKey(deployment, cluster, unit string) []byte {
 // UnitsOf is the prefix of all unit records of a deployment.
 func UnitsOf(deployment string) []byte { return []byte(UnitPrefix + deployment + "/") }
 
+// ClusterKey is the key of a cluster's document.
+func ClusterKey(name string) []byte { return []byte(ClusterPrefix + name) }
+
+// ClusterHealthKey is the key of a cluster's recorded health.
+func ClusterHealthKey(name string) []byte { return []byte(ClusterHealthPrefix + name) }
+
+// RevisionKey is the key of a deployment's revision.
+func RevisionKey(deployment string, revision uint64) []byte {
+	return fmt.Appendf(nil, "%s%s/%020d", RevisionPrefix, deployment, revision)
+}
+
+// RevisionsOf is the prefix of all revisions of a deployment.
+func RevisionsOf(deployment string) []byte { return []byte(RevisionPrefix + deployment + "/") }
+
+// StoredEventKey is the key of an event.
+func StoredEventKey(sequence uint64) []byte {
+	return fmt.Appendf(nil, "%s%020d", StoredEventPrefix, sequence)
+}
+
 // An Index joins a term to the documents that carry it.
 type Index string
 
@@ -63,6 +105,10 @@ const (
 	ByPackage Index = packageIndexPrefix
 	// ByEnvironment leads from a cluster to the deployments that target it.
 	ByEnvironment Index = environmentIndexPrefix
+	// ByCluster leads from a cluster to its units, named DEPLOYMENT/UNIT.
+	ByCluster Index = unitIndexPrefix
+	// ByEventSubject leads from KIND/NAME to the sequences of its events.
+	ByEventSubject Index = eventIndexPrefix
 )
 
 // Key is the index key that joins term to the document named name.
