@@ -47,6 +47,10 @@ bench: build ## measure reads and writes on one node and on three
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	go run ./internal/citool fuzz -each $(FUZZTIME)
 
+.PHONY: proto
+proto: ## generate crm/crmpb from crm/proto
+	@crm/proto/generate
+
 .PHONY: lint
 lint: ## run the linters that CI runs
 	.ci/lint

@@ -81,6 +81,8 @@ var libraries = []library{
 	{module: "github.com/spf13/cobra", rooms: []string{"cmd/oprc-pm"}},
 	{module: "go.yaml.in/yaml/v3", rooms: []string{"model", "internal/config"}, inTests: true},
 	{module: "github.com/go-json-experiment/json", rooms: []string{"model", "storage", "fsm", "httpapi"}, inTests: true},
+	{module: "google.golang.org/grpc", rooms: []string{"crm", "crm/crmpb", "crm/sim"}, inTests: true},
+	{module: "google.golang.org/protobuf", rooms: []string{"crm", "crm/crmpb", "crm/sim"}, inTests: true},
 	{module: "golang.org/x/sync", rooms: []string{"*"}, inTests: true},
 	{module: "github.com/google/go-cmp", rooms: []string{"storage/storagetest"}, inTests: true},
 	{module: "go.uber.org/goleak", rooms: []string{"internal/testcluster"}, inTests: true},
