@@ -44,6 +44,7 @@ var rooms = []room{
 	{path: "internal/client", about: "the HTTP client of the API, shared by the command line and the load harness", mayImport: []string{"model", "storage"}},
 	{path: "internal/config", about: "the configuration file, its defaults and its environment names", mayImport: []string{"model"}},
 	{path: "internal/testcluster", about: "several real nodes in one process, for tests", mayImport: []string{"*"}},
+	{path: "internal/testtls", about: "certificate authorities for tests"},
 	{path: "internal/testproc", about: "the shipped binary as child processes, for tests", mayImport: []string{"internal/client", "model", "storage"}},
 	{path: "internal/archtest", about: "the tests of this table and of the documents"},
 	{path: "internal/citool", about: "the helper program of `.ci/run`"},
@@ -52,7 +53,7 @@ var rooms = []room{
 // testSupport may be imported by every _test.go file.
 var testSupport = []string{
 	"model", "storage", "storage/memory", "storage/storagetest", "fsm",
-	"internal/testcluster", "internal/testproc",
+	"internal/testcluster", "internal/testproc", "internal/testtls",
 }
 
 // A library is a module outside the standard library, and the rooms it may
