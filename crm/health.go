@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -137,4 +138,19 @@ func (p *HealthPoller) ClusterHealth(_ context.Context, name string) (model.Clus
 		return model.ClusterHealth{}, false
 	}
 	return *latest.Load(), true
+}
+
+// pause waits, unless ctx ends before.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// jitter spreads d evenly over plus and minus a share of it.
+func jitter(d time.Duration, share float64) time.Duration {
+	return d + time.Duration((2*rand.Float64()-1)*share*float64(d))
 }

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-
-	"github.com/oprc/oprc-pm/model"
 )
 
 // clientMetrics are the figures of one cluster's client. All names are made
@@ -34,24 +32,4 @@ func newClientMetrics(set *metrics.Set, cluster string) *clientMetrics {
 func (m *clientMetrics) observe(call string, class Class, took time.Duration) {
 	m.calls[call][class].Inc()
 	m.duration.Update(took.Seconds())
-}
-
-// dispatcherMetrics are the figures of the dispatcher. The gauges read the run
-// that is on and are 0 on a node that does not lead.
-type dispatcherMetrics struct {
-	reconciles, errors, writes *metrics.Counter
-}
-
-func newDispatcherMetrics(set *metrics.Set, d *Dispatcher) *dispatcherMetrics {
-	set.GetOrCreateGauge("oprc_crm_queue_depth", d.depth)
-	for _, phase := range []model.UnitPhase{
-		model.UnitPending, model.UnitDeploying, model.UnitRunning, model.UnitDown, model.UnitDeleting,
-	} {
-		set.GetOrCreateGauge(fmt.Sprintf(`oprc_crm_units{phase=%q}`, string(phase)), func() float64 { return d.phases(phase) })
-	}
-	return &dispatcherMetrics{
-		reconciles: set.GetOrCreateCounter("oprc_crm_reconciles_total"),
-		errors:     set.GetOrCreateCounter("oprc_crm_reconcile_errors_total"),
-		writes:     set.GetOrCreateCounter("oprc_crm_records_total"),
-	}
 }
