@@ -22,8 +22,13 @@ type bindFunc func(b *binding, n *node, v reflect.Value)
 // enum is a text type that allows only certain values.
 type enum interface{ allowed() []string }
 
+// caselessEnum is an enum whose values may be written in any case in input.
+type caselessEnum interface{ anyCase() }
+
 var (
 	timeType     = reflect.TypeFor[time.Time]()
+	durationType = reflect.TypeFor[Duration]()
+	shareType    = reflect.TypeFor[Share]()
 	enumType     = reflect.TypeFor[enum]()
 	textMapType  = reflect.TypeFor[map[string]string]()
 	systemFields = map[reflect.Type]bool{
@@ -53,8 +58,11 @@ func makeBinder(t reflect.Type) bindFunc {
 		return bindTime
 	case t == textMapType:
 		return bindTextMap
+	case t == durationType, t == shareType:
+		return bindNumberText
 	case t.Implements(enumType):
-		return makeEnumBinder(reflect.Zero(t).Interface().(enum).allowed())
+		_, anyCase := reflect.Zero(t).Interface().(caselessEnum)
+		return makeEnumBinder(reflect.Zero(t).Interface().(enum).allowed(), anyCase)
 	}
 	switch t.Kind() {
 	case reflect.String:
@@ -183,7 +191,9 @@ func (b *binding) wantObject(n *node) bool {
 
 // field is how one member of an object is bound.
 type field struct {
-	name  string
+	name string
+	// alias is another name that input may use; empty: none.
+	alias string
 	index int
 	bind  bindFunc
 	// required: the member must be present. It is set only where the zero value
@@ -198,6 +208,9 @@ func makeStructBinder(t reflect.Type) bindFunc {
 	byName := make(map[string]int, len(fields))
 	for i, f := range fields {
 		byName[f.name] = i
+		if f.alias != "" {
+			byName[f.alias] = i
+		}
 	}
 	return func(b *binding, n *node, v reflect.Value) {
 		if b.wantObject(n) {
@@ -256,9 +269,11 @@ func fieldsOf(t reflect.Type) []field {
 		}
 		fields = append(fields, field{
 			name:     memberOf(f),
+			alias:    f.Tag.Get("alias"),
 			index:    i,
 			bind:     binderOf(f.Type),
 			required: f.Tag.Get("bind") == "required",
+			ignored:  f.Tag.Get("bind") == "ignored",
 		})
 	}
 	if len(fields) > 64 {

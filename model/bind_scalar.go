@@ -28,18 +28,30 @@ func bindText(b *binding, n *node, v reflect.Value) {
 	v.SetString(text)
 }
 
-func makeEnumBinder(allowed []string) bindFunc {
+func makeEnumBinder(allowed []string, anyCase bool) bindFunc {
 	return func(b *binding, n *node, v reflect.Value) {
 		text, ok := textOf(n)
+		at := slices.IndexFunc(allowed, func(value string) bool {
+			return value == text || anyCase && strings.EqualFold(value, text)
+		})
 		switch {
 		case !ok:
 			b.report("must be one of %s, got %s", strings.Join(allowed, ", "), n.describe())
-		case !slices.Contains(allowed, text):
+		case at < 0:
 			b.report("must be one of %s, got %s", strings.Join(allowed, ", "), echo(text))
 		default:
-			v.SetString(text)
+			v.SetString(allowed[at])
 		}
 	}
+}
+
+// bindNumberText is for text that may also be given as a number: 30 for "30".
+func bindNumberText(b *binding, n *node, v reflect.Value) {
+	if n.kind == nodeNumber {
+		v.SetString(n.text)
+		return
+	}
+	bindText(b, n, v)
 }
 
 func bindBool(b *binding, n *node, v reflect.Value) {

@@ -10,7 +10,7 @@ type Cluster struct {
 	Meta
 	Name string `json:"name"`
 	// BaseURL is where the CRM answers, http:// or https://. Input may say url.
-	BaseURL  string          `json:"base_url"`
+	BaseURL  string          `json:"base_url" alias:"url"`
 	Protocol ClusterProtocol `json:"protocol"`
 	// Labels describe the cluster to selectors and spread constraints.
 	Labels map[string]string `json:"labels,omitempty"`
@@ -34,10 +34,10 @@ type Cluster struct {
 	Timeout        *Duration    `json:"timeout,omitempty"`
 	RetryAttempts  *uint32      `json:"retry_attempts,omitempty"`
 	MaxConcurrency *uint32      `json:"max_concurrency,omitempty"`
-	Auth           *ClusterAuth `json:"auth,omitempty"`
+	Auth           *ClusterAuth `json:"auth,omitempty" alias:"authentication"`
 	TLS            *ClusterTLS  `json:"tls,omitempty"`
 	// ManagedBy says who writes the cluster; it is ignored in input.
-	ManagedBy ClusterManager `json:"managed_by,omitempty"`
+	ManagedBy ClusterManager `json:"managed_by,omitempty" bind:"ignored"`
 }
 
 // ClusterProtocol is how a CRM is spoken to. The default is ProtocolHTTP.
@@ -60,7 +60,7 @@ const (
 
 // ClusterAuth says how the control plane proves to a CRM who it is.
 type ClusterAuth struct {
-	Type ClusterAuthType `json:"type"`
+	Type ClusterAuthType `json:"type" alias:"auth_type"`
 	// Username for basic authentication.
 	Username string `json:"username,omitempty"`
 }

@@ -62,6 +62,19 @@ func DecodeRuntimeState(data []byte, f Format) (RuntimeState, []string, error) {
 	return s, unknown, nil
 }
 
+// DecodeCluster is DecodePackage for one cluster.
+func DecodeCluster(data []byte, f Format) (Cluster, []string, error) {
+	var c Cluster
+	unknown, err := decodeDocument(data, f, &c, func() problems {
+		c.SetDefaults()
+		return c.check()
+	})
+	if err != nil {
+		return Cluster{}, unknown, err
+	}
+	return c, unknown, nil
+}
+
 // decodeDocument binds the only document of data into target and then runs
 // check, whose problems come after those of the binding.
 func decodeDocument(data []byte, f Format, target any, check func() problems) ([]string, error) {

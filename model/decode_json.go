@@ -145,6 +145,7 @@ var knownNames = sync.OnceValue(func() map[string]string {
 
 var documentTypes = []reflect.Type{
 	reflect.TypeFor[Package](), reflect.TypeFor[Deployment](), reflect.TypeFor[RuntimeState](),
+	reflect.TypeFor[Cluster](),
 }
 
 func collectNames(t reflect.Type, names map[string]string) {

@@ -49,6 +49,16 @@ func (d *Deployment) SetDefaults() { setEmpty(&d.Functions) }
 // defaults today.
 func (s *RuntimeState) SetDefaults() {}
 
+// SetDefaults fills in what input may leave out, in place.
+func (c *Cluster) SetDefaults() {
+	if c.Protocol == "" {
+		c.Protocol = ProtocolHTTP
+	}
+	if c.Auth != nil && c.Auth.Type == "" {
+		c.Auth.Type = ClusterAuthNone
+	}
+}
+
 // setPackage names the package of a deployment that names none.
 func (d *Deployment) setPackage(name string) {
 	if d.PackageName == "" {

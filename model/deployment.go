@@ -11,8 +11,8 @@ type Deployment struct {
 	Key             string                   `json:"key"`
 	PackageName     string                   `json:"package_name"`
 	ClassKey        string                   `json:"class_key"`
-	TargetEnvs      []string                 `json:"target_envs,omitempty"`
-	AvailableEnvs   []string                 `json:"available_envs,omitempty"`
+	TargetEnvs      []string                 `json:"target_envs,omitempty" alias:"target_clusters"`
+	AvailableEnvs   []string                 `json:"available_envs,omitempty" alias:"available_clusters"`
 	NFRRequirements NFRRequirements          `json:"nfr_requirements"`
 	EnvTemplates    map[string]string        `json:"env_templates,omitempty"`
 	Functions       []FunctionDeploymentSpec `json:"functions"`

@@ -38,7 +38,7 @@ func (d Duration) parse() (time.Duration, error) {
 	}
 	value, err := time.ParseDuration(string(d))
 	if err != nil || value < 0 {
-		return 0, fmt.Errorf("must be a duration such as 30s or 5m")
+		return 0, fmt.Errorf("must be a duration such as 30s or 5m, got %s", echo(string(d)))
 	}
 	return value, nil
 }

@@ -51,6 +51,48 @@ func EncodeRuntimeState(s RuntimeState) ([]byte, error) {
 	return line, nil
 }
 
+// EncodeCluster is EncodePackage for a cluster. ManagedBy is part of the line.
+func EncodeCluster(c Cluster) ([]byte, error) {
+	c.Meta = Meta{}
+	line, err := encodeMembers(&c)
+	if err != nil {
+		return nil, fmt.Errorf("encode cluster: %w", err)
+	}
+	return line, nil
+}
+
+// EncodeClusterHealth returns the JSON object as which a cluster's health is
+// recorded.
+func EncodeClusterHealth(h ClusterHealth) ([]byte, error) {
+	object, err := json.Marshal(&h, documentOptions)
+	if err != nil {
+		return nil, fmt.Errorf("encode cluster health: %w", err)
+	}
+	return object, nil
+}
+
+// EncodeRevision returns the JSON object as which a revision is stored. Of its
+// deployment only what the user wrote is kept.
+func EncodeRevision(r Revision) ([]byte, error) {
+	r.Deployment.Meta = Meta{}
+	r.Deployment.DeploymentObserved = DeploymentObserved{}
+	object, err := json.Marshal(&r, documentOptions)
+	if err != nil {
+		return nil, fmt.Errorf("encode revision: %w", err)
+	}
+	return object, nil
+}
+
+// EncodeEvent returns the JSON object as which an event is kept. Its sequence is
+// the first member.
+func EncodeEvent(e Event) ([]byte, error) {
+	object, err := json.Marshal(&e, documentOptions)
+	if err != nil {
+		return nil, fmt.Errorf("encode event: %w", err)
+	}
+	return object, nil
+}
+
 // encodeMembers encodes a struct and takes its braces off. The system fields
 // are all omitted when zero, so they leave no trace.
 func encodeMembers(v any) ([]byte, error) {
@@ -98,4 +140,42 @@ func ParseUnit(doc []byte) (UnitStatus, error) {
 		return UnitStatus{}, fmt.Errorf("parse stored unit: %w", err)
 	}
 	return u, nil
+}
+
+// ParseCluster is ParsePackage for a cluster.
+func ParseCluster(doc []byte) (Cluster, error) {
+	var c Cluster
+	if err := json.Unmarshal(doc, &c); err != nil {
+		return Cluster{}, fmt.Errorf("parse stored cluster: %w", err)
+	}
+	c.SetDefaults()
+	return c, nil
+}
+
+// ParseClusterHealth decodes the recorded health of a cluster.
+func ParseClusterHealth(doc []byte) (ClusterHealth, error) {
+	var h ClusterHealth
+	if err := json.Unmarshal(doc, &h); err != nil {
+		return ClusterHealth{}, fmt.Errorf("parse stored cluster health: %w", err)
+	}
+	return h, nil
+}
+
+// ParseRevision decodes a stored revision.
+func ParseRevision(doc []byte) (Revision, error) {
+	var r Revision
+	if err := json.Unmarshal(doc, &r); err != nil {
+		return Revision{}, fmt.Errorf("parse stored revision: %w", err)
+	}
+	r.Deployment.SetDefaults()
+	return r, nil
+}
+
+// ParseEvent decodes a stored event.
+func ParseEvent(doc []byte) (Event, error) {
+	var e Event
+	if err := json.Unmarshal(doc, &e); err != nil {
+		return Event{}, fmt.Errorf("parse stored event: %w", err)
+	}
+	return e, nil
 }

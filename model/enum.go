@@ -17,3 +17,30 @@ func (ConsistencyModel) allowed() []string {
 		string(ConsistencyBoundedStaleness), string(ConsistencyStrong),
 	}
 }
+
+func (LabelOperator) allowed() []string {
+	return []string{string(LabelIn), string(LabelNotIn), string(LabelExists), string(LabelDoesNotExist)}
+}
+
+func (RolloutStrategy) allowed() []string {
+	return []string{string(RolloutParallel), string(RolloutWaves)}
+}
+
+func (RolloutFailureAction) allowed() []string {
+	return []string{string(OnFailurePause), string(OnFailureRollback), string(OnFailureContinue)}
+}
+
+func (ClusterProtocol) allowed() []string {
+	return []string{string(ProtocolHTTP), string(ProtocolGRPC)}
+}
+
+func (ClusterAuthType) allowed() []string {
+	return []string{
+		string(ClusterAuthNone), string(ClusterAuthBearer), string(ClusterAuthBasic), string(ClusterAuthCertificate),
+	}
+}
+
+// Configurations in the field write Bearer, None, HTTP.
+
+func (ClusterProtocol) anyCase() {}
+func (ClusterAuthType) anyCase() {}

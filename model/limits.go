@@ -1,5 +1,7 @@
 package model
 
+import "time"
+
 // A document has an upper bound in every direction, so that what one client
 // sends cannot exhaust a node. The limits are far above what real packages use;
 // the size in bytes is bounded by who reads the document.
@@ -27,6 +29,15 @@ const (
 	// MaxEntries bounds every other list and map: tags, dependencies, config,
 	// bindings of a class, parameters, collections.
 	MaxEntries = 1_000
+
+	// MaxLabels bounds the labels of a cluster, and each list of a placement.
+	MaxLabels = 100
+	// MaxWeight bounds the weight of a cluster.
+	MaxWeight = 10_000
+	// MaxCapacity bounds the capacity of a cluster, in units.
+	MaxCapacity = 1_000_000
+	// MaxDuration bounds every duration in a document.
+	MaxDuration = 366 * 24 * time.Hour
 
 	// maxItems is the largest list that is decoded at all. It equals the largest
 	// limit above: a longer list is refused before memory is spent on it.

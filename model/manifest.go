@@ -7,7 +7,7 @@ import (
 )
 
 // Manifest is one document of a file that a person applies: a package with the
-// deployments that were embedded in it, or deployments only.
+// deployments that were embedded in it, deployments only, or clusters.
 type Manifest struct {
 	// Package is nil when the document holds deployments only. Its own
 	// Deployments are empty: they are in the field below.
@@ -15,6 +15,9 @@ type Manifest struct {
 	// Deployments of the document. Those that named no package got the name of
 	// the document.
 	Deployments []Deployment
+	// Clusters of the document. They have to be applied before what is deployed
+	// to them.
+	Clusters []Cluster
 	// Unknown are the paths of fields that are not known.
 	Unknown []string
 	// Line is where the document begins, from 1.
@@ -30,6 +33,11 @@ type deploymentSet struct {
 	Name        string          `json:"name"`
 	Metadata    PackageMetadata `json:"metadata"`
 	Deployments []Deployment    `json:"deployments"`
+}
+
+// clusterSet is a document that describes several clusters.
+type clusterSet struct {
+	Clusters []Cluster `json:"clusters"`
 }
 
 // DecodeManifests decodes a file of one or many documents. The error is a
@@ -95,6 +103,10 @@ func decodeManifest(root *node) (Manifest, []Problem) {
 		return Manifest{}, []Problem{{Message: "must be an object, got " + root.describe()}}
 	case hasAny("classes", "version", "dependencies", "disabled"):
 		return packageManifest(root)
+	case hasAny("clusters"):
+		return clusterSetManifest(root)
+	case hasAny("base_url", "url"):
+		return clusterManifest(root)
 	case hasAny("deployments") && !hasAny("functions"):
 		return deploymentSetManifest(root)
 	case hasAny("key", "package_name", "class_key"):
@@ -102,7 +114,7 @@ func decodeManifest(root *node) (Manifest, []Problem) {
 	case hasAny("name", "functions"):
 		return packageManifest(root)
 	default:
-		return Manifest{}, []Problem{{Message: "is neither a package (name, classes, functions) nor a deployment (key, package_name, class_key)"}}
+		return Manifest{}, []Problem{{Message: "is neither a package (name, classes, functions) nor a deployment (key, package_name, class_key) nor a cluster (name, base_url)"}}
 	}
 }
 
@@ -141,4 +153,28 @@ func deploymentManifest(root *node) (Manifest, []Problem) {
 		return d.check()
 	})
 	return Manifest{Deployments: []Deployment{d}, Unknown: b.unknown}, b.result()
+}
+
+func clusterManifest(root *node) (Manifest, []Problem) {
+	var cluster Cluster
+	var b binding
+	b.bindDocument(root, &cluster, func() problems {
+		cluster.SetDefaults()
+		return cluster.check()
+	})
+	return Manifest{Clusters: []Cluster{cluster}, Unknown: b.unknown}, b.result()
+}
+
+func clusterSetManifest(root *node) (Manifest, []Problem) {
+	var set clusterSet
+	var b binding
+	b.bindDocument(root, &set, func() problems {
+		var c checker
+		for i := range set.Clusters {
+			set.Clusters[i].SetDefaults()
+		}
+		c.clusters(set.Clusters)
+		return c.problems
+	})
+	return Manifest{Clusters: set.Clusters, Unknown: b.unknown}, b.result()
 }

@@ -86,7 +86,7 @@ func TestDecodeManifests(t *testing.T) {
 
 func TestDecodeManifestsProblems(t *testing.T) {
 	t.Parallel()
-	const noKind = "is neither a package (name, classes, functions) nor a deployment (key, package_name, class_key)"
+	const noKind = "is neither a package (name, classes, functions) nor a deployment (key, package_name, class_key) nor a cluster (name, base_url)"
 	tests := []struct {
 		name   string
 		format model.Format

@@ -56,7 +56,8 @@ type RolloutStatus struct {
 	Total   uint32 `json:"total"`
 	// Message is for people: what the rollout waits for or why it failed.
 	Message string `json:"message,omitempty"`
-	// Since is when the phase began.
+	// Since is when the phase began, or was last seen to get on: the progress
+	// deadline counts from there.
 	Since time.Time `json:"since"`
 }
 
@@ -84,6 +85,9 @@ type PlacedCluster struct {
 	NodeIDs []uint64 `json:"node_ids,omitempty"`
 	// For is the target that the cluster stands in for, when it is not one.
 	For string `json:"for,omitempty"`
+	// Replaces is the cluster whose unit goes when this one's runs. The
+	// dispatcher writes it; planning takes no notice.
+	Replaces string `json:"replaces,omitempty"`
 }
 
 // AvoidedCluster is a cluster that a deployment was moved away from.
@@ -121,4 +125,28 @@ type Revision struct {
 	// Deployment is the user's document, with the functions as they were
 	// resolved from the package.
 	Deployment Deployment `json:"deployment"`
+}
+
+// Way returns the strategy of a rollout, that of a nil one too: what it says,
+// else waves when it has a setting of waves.
+func (r *Rollout) Way() RolloutStrategy {
+	switch {
+	case r == nil:
+		return RolloutParallel
+	case r.Strategy != "":
+		return r.Strategy
+	case r.Wave != nil || r.MaxUnavailable != nil || r.Soak != nil:
+		return RolloutWaves
+	default:
+		return RolloutParallel
+	}
+}
+
+// FailureAction returns what a failed rollout leads to, the default for a nil
+// one.
+func (r *Rollout) FailureAction() RolloutFailureAction {
+	if r == nil || r.OnFailure == "" {
+		return OnFailurePause
+	}
+	return r.OnFailure
 }

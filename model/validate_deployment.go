@@ -49,6 +49,9 @@ func (c *checker) deployment(d *Deployment) {
 	c.functionSpecs(d.Functions)
 	c.odgm(d.ODGM)
 	c.telemetry(d.Telemetry)
+	c.placement(d)
+	c.failover(d)
+	c.rollout(d.Rollout)
 }
 
 func (c *checker) requirements(r *NFRRequirements) {

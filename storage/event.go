@@ -17,10 +17,11 @@ const (
 	KindCluster      Kind = "cluster"
 	// KindClusterHealth documents are JSON of model.ClusterHealth.
 	KindClusterHealth Kind = "cluster_health"
-	// KindEvent documents are JSON of model.Event, their keys the sequence.
+	// KindEvent documents are JSON of model.Event, their keys the sequence in 20
+	// digits. One that makes room is deleted.
 	KindEvent Kind = "event"
 	// KindRevision documents are JSON of model.Revision, their keys
-	// DEPLOYMENT/REVISION.
+	// DEPLOYMENT/REVISION, the latter in 20 digits.
 	KindRevision Kind = "revision"
 )
 

@@ -90,8 +90,14 @@ func RevisionsOf(deployment string) []byte { return []byte(RevisionPrefix + depl
 
 // StoredEventKey is the key of an event.
 func StoredEventKey(sequence uint64) []byte {
-	return fmt.Appendf(nil, "%s%020d", StoredEventPrefix, sequence)
+	return []byte(StoredEventPrefix + eventName(sequence))
 }
+
+// eventName is the part of an event's key that follows the prefix.
+func eventName(sequence uint64) string { return fmt.Sprintf("%020d", sequence) }
+
+// EventSubject is the term of ByEventSubject for what an event is about.
+func EventSubject(kind, name string) string { return kind + "/" + name }
 
 // An Index joins a term to the documents that carry it.
 type Index string
