@@ -75,7 +75,7 @@ var libraries = []library{
 	{module: "github.com/hashicorp/memberlist", rooms: []string{"cluster"}},
 	{module: "github.com/hashicorp/go-hclog", rooms: []string{"cluster"}},
 	{module: "go.etcd.io/bbolt", rooms: []string{"storage/bolt", "cluster"}},
-	{module: "github.com/tidwall/btree", rooms: []string{"storage/memory"}},
+	{module: "github.com/tidwall/btree", rooms: []string{"storage/memory", "crm/inventory"}},
 	{module: "github.com/valyala/fasthttp", rooms: []string{"httpapi", "bench"}, inTests: true},
 	{module: "github.com/fasthttp/router", rooms: []string{"httpapi"}},
 	{module: "github.com/VictoriaMetrics/metrics", rooms: []string{"*"}},
