@@ -1,0 +1,80 @@
+package failover
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/oprc/oprc-pm/crm/inventory"
+	"github.com/oprc/oprc-pm/model"
+)
+
+// tell words what changed with a decision as events: the brake, and clusters
+// that deployments begin to leave or need not leave any more.
+func (r *run) tell(ctx context.Context, in State, d Decisions, views map[string]inventory.ClusterView) []model.Event {
+	var events []model.Event
+	switch before, after := in.Memory.Brake.On, d.Memory.Brake.On; {
+	case !before && after:
+		events = append(events, r.event(model.EventAlarm, AllClusters, ReasonBraked,
+			"%d of %d clusters look lost, more than half: nothing is evicted until that is over", d.Lost, d.Known))
+	case before && !after:
+		events = append(events, r.event(model.EventNormal, AllClusters, ReasonResumed,
+			"%d of %d clusters look lost, no more than half for %v: evictions go on", d.Lost, d.Known, r.cfg.BrakeHoldOff))
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Waiting)) {
+		view, exists := views[name]
+		if r.waiting[name] > 0 || !exists {
+			continue
+		}
+		if event := r.started(view, d.Waiting[name]); !r.told(ctx, name, event.Reason, begun(view)) {
+			events = append(events, event)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.waiting)) {
+		cluster, exists := in.Clusters[name]
+		if !exists || d.Waiting[name] > 0 || cluster.Draining || cluster.Status == model.ClusterUnhealthy {
+			continue // gone, not done, or done: all have left
+		}
+		if count := r.waiting[name] - r.left(d, name); count > 0 {
+			events = append(events, r.event(model.EventNormal, name, ReasonDropped,
+				"deployments need not leave cluster %s any more: %d evictions are dropped", name, count))
+		}
+	}
+	return events
+}
+
+// started is the event of a cluster that deployments begin to leave.
+func (r *run) started(view inventory.ClusterView, count int) model.Event {
+	name := view.Spec.Name
+	if view.Spec.Draining {
+		return r.event(model.EventNormal, name, ReasonDrainStarted,
+			"cluster %s is drained: %d deployments leave it where another cluster fits", name, count)
+	}
+	return r.event(model.EventWarning, name, ReasonStarted,
+		"cluster %s has been lost for too long: %d deployments leave it where another cluster fits", name, count)
+}
+
+// begun is when what makes deployments leave a cluster began.
+func begun(view inventory.ClusterView) time.Time {
+	switch {
+	case view.Spec.Draining && view.Spec.UpdatedAt != nil:
+		return *view.Spec.UpdatedAt
+	case view.Health.Since != nil:
+		return *view.Health.Since
+	}
+	return time.Time{}
+}
+
+// left counts the deployments that were asked to leave a cluster and did since
+// the last round.
+func (r *run) left(d Decisions, cluster string) int {
+	count := 0
+	for place, ask := range r.memory.Asked {
+		_, still := d.Memory.Asked[place]
+		if place.Cluster == cluster && !ask.Back && !still && !slices.Contains(d.Withdraw, place) {
+			count++
+		}
+	}
+	return count
+}
