@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -14,34 +13,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/valyala/fasthttp"
 
-	"github.com/oprc/oprc-pm/model"
-	"github.com/oprc/oprc-pm/storage"
 )
-
-// ClusterReader tells what is known of the clusters and their CRMs. It answers
-// from memory, at once.
-type ClusterReader interface {
-	// Clusters returns every configured cluster, sorted by name.
-	Clusters(ctx context.Context) []model.ClusterInfo
-	// ClusterHealth returns one cluster's health, or false when the cluster is
-	// not configured.
-	ClusterHealth(ctx context.Context, name string) (model.ClusterHealth, bool)
-}
-
-// Deps is what the API serves.
-type Deps struct {
-	Store storage.Store
-	// Members lists the servers of the cluster as this node sees them.
-	Members  func(ctx context.Context) ([]storage.Member, error)
-	Clusters ClusterReader
-	Logger   *slog.Logger
-	Metrics  *metrics.Set
-	// WriteMetrics writes all metrics of the process for /metrics; nil writes
-	// those of Metrics.
-	WriteMetrics func(io.Writer)
-	Version      string
-	NodeName     string
-}
 
 // Server is the HTTP side of one node. Its methods may be called from many
 // goroutines.
@@ -93,6 +65,9 @@ func New(cfg Config, deps Deps) *Server {
 	}
 	if deps.WriteMetrics == nil {
 		deps.WriteMetrics = deps.Metrics.WritePrometheus
+	}
+	if deps.Clusters == nil {
+		deps.Clusters = withoutClusters{}
 	}
 	s := &Server{cfg: cfg, deps: deps, ui: newWebPage(indexHTML), corsOrigin: []byte(cfg.CORSAllowOrigin)}
 	s.base, s.stop = context.WithCancelCause(context.Background())

@@ -1,9 +1,12 @@
 package records
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
+	"github.com/oprc/oprc-pm/crm/inventory"
 	"github.com/oprc/oprc-pm/model"
 )
 
@@ -12,6 +15,8 @@ type ClusterInventory interface {
 	// Infos returns all clusters, sorted by name. The caller must not change
 	// what it returns.
 	Infos() []model.ClusterInfo
+	// Cluster returns one cluster, and false when it does not exist.
+	Cluster(name string) (inventory.ClusterView, bool)
 	// WaitFor returns when the view includes the index, or ctx ends.
 	WaitFor(ctx context.Context, index uint64) error
 }
@@ -52,13 +57,20 @@ func (c *Clusters) Clusters() []model.ClusterInfo {
 
 // Cluster returns one cluster, and false when it does not exist.
 func (c *Clusters) Cluster(name string) (model.ClusterInfo, bool) {
-	for _, info := range c.inventory.Infos() {
-		if info.Name == name {
-			info.Health = c.prober.View(name, info.Health, c.lastContact())
-			return info, true
-		}
+	infos := c.inventory.Infos()
+	i, ok := slices.BinarySearchFunc(infos, name, func(info model.ClusterInfo, name string) int { return cmp.Compare(info.Name, name) })
+	if !ok {
+		return model.ClusterInfo{}, false
 	}
-	return model.ClusterInfo{}, false
+	info := infos[i]
+	info.Health = c.prober.View(name, info.Health, c.lastContact())
+	return info, true
+}
+
+// Spec returns a cluster as it is stored, and false when it does not exist.
+func (c *Clusters) Spec(name string) (model.Cluster, bool) {
+	view, ok := c.inventory.Cluster(name)
+	return view.Spec, ok
 }
 
 // WaitFor returns when the view includes the index, or ctx ends.

@@ -102,4 +102,3 @@ func unique(places []place) []place {
 	}
 	return kept
 }
-
