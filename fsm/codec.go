@@ -3,7 +3,6 @@ package fsm
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -40,22 +39,16 @@ const (
 	kindDeleteDeployment   kind = 6
 	kindRecordUnitStatus   kind = 7
 	kindUpdateRuntimeState kind = 8
+	// kindPutPackageForced is a PutPackage with Force.
+	kindPutPackageForced kind = 9
+	// kindRecordDeployment is a RecordUnitStatus with a revision, with events, or
+	// that drops revisions.
+	kindRecordDeployment    kind = 10
+	kindPutCluster          kind = 11
+	kindDeleteCluster       kind = 12
+	kindRecordClusterHealth kind = 13
+	kindRecordEvents        kind = 14
 )
-
-// encodedRecordUnitStatus is a RecordUnitStatus whose documents are the bytes
-// that the proposer encoded. Replicas store those and never re-encode, so a
-// field that only a newer proposer knows is the same on all of them.
-type encodedRecordUnitStatus struct {
-	storage.RecordUnitStatus
-	put []encodedUnit
-	// observed holds the members of the observed state; nil: unchanged.
-	observed []byte
-}
-
-type encodedUnit struct {
-	storage.UnitRef
-	document []byte
-}
 
 // EncodeProposal encodes p for the log. It fails with model.CodeInvalid when p
 // holds what cannot be encoded, or what no replica could store: once in the log,
@@ -103,7 +96,11 @@ func encodeCommand(command storage.Command) (k kind, key string, payload []byte,
 		b = appendText(b, c.Document)
 		b = appendTexts(b, c.Tags)
 		b = appendTexts(b, c.Dependencies)
-		return kindPutPackage, c.Name, appendTexts(b, c.Classes), nil
+		k = kindPutPackage
+		if c.Force {
+			k = kindPutPackageForced
+		}
+		return k, c.Name, appendTexts(b, c.Classes), nil
 	case storage.DeletePackage:
 		b := binary.AppendUvarint(nil, c.IfMatch)
 		return kindDeletePackage, c.Name, appendBool(b, c.Cascade), nil
@@ -117,59 +114,59 @@ func encodeCommand(command storage.Command) (k kind, key string, payload []byte,
 		return kindPutDeployment, c.Key, appendTexts(b, c.Environments), nil
 	case storage.DeleteDeployment:
 		return kindDeleteDeployment, c.Key, binary.AppendUvarint(nil, c.IfMatch), nil
-	case storage.RecordUnitStatus:
-		encoded, err := encodeUnits(c)
-		return kindRecordUnitStatus, c.Deployment, appendRecord(nil, encoded), err
-	case encodedRecordUnitStatus:
-		return kindRecordUnitStatus, c.Deployment, appendRecord(nil, c), nil
 	case storage.UpdateRuntimeState:
 		b := binary.AppendUvarint(nil, c.IfMatch)
 		return kindUpdateRuntimeState, c.Key, appendText(b, c.Document), nil
+	case storage.PutCluster:
+		b := append(make([]byte, 0, 64+len(c.Document)), byte(c.Mode))
+		b = binary.AppendUvarint(b, c.IfMatch)
+		b = appendText(b, c.Document)
+		return kindPutCluster, c.Name, appendText(b, c.ManagedBy), nil
+	case storage.DeleteCluster:
+		b := binary.AppendUvarint(nil, c.IfMatch)
+		return kindDeleteCluster, c.Name, appendBool(b, c.Force), nil
+	default:
+		return encodeRecord(command)
+	}
+}
+
+// encodeRecord is encodeCommand for the commands that carry documents which the
+// proposer encodes.
+func encodeRecord(command storage.Command) (k kind, key string, payload []byte, err error) {
+	encoded, err := encodeDocuments(command)
+	if err != nil {
+		return 0, "", nil, err
+	}
+	switch c := encoded.(type) {
+	case encodedRecordUnitStatus:
+		b := appendRecord(nil, c)
+		if !c.extended() {
+			return kindRecordUnitStatus, c.Deployment, b, nil
+		}
+		return kindRecordDeployment, c.Deployment, appendRecordExtension(b, c), nil
+	case encodedRecordClusterHealth:
+		return kindRecordClusterHealth, "", appendClusterHealth(nil, c), nil
+	case encodedRecordEvents:
+		return kindRecordEvents, "", appendEvents(nil, c.events), nil
 	default:
 		return 0, "", nil, fmt.Errorf("encode proposal: no encoding for command %T", command)
 	}
 }
 
-// encodeUnits encodes the documents inside a RecordUnitStatus.
-func encodeUnits(c storage.RecordUnitStatus) (encodedRecordUnitStatus, error) {
-	encoded := encodedRecordUnitStatus{RecordUnitStatus: c}
-	for _, unit := range c.Put {
-		document, err := json.Marshal(unit)
-		if err != nil {
-			return encoded, model.Errorf(model.CodeInvalid, "encode unit %s: %v", unit.ID, err)
-		}
-		ref := storage.UnitRef{Cluster: unit.Cluster, Unit: unit.ID}
-		encoded.put = append(encoded.put, encodedUnit{UnitRef: ref, document: document})
+// encodeDocuments encodes the documents inside a command, if it has any that are
+// not yet encoded.
+func encodeDocuments(command storage.Command) (storage.Command, error) {
+	switch c := command.(type) {
+	case storage.RecordUnitStatus:
+		return encodeUnits(c)
+	case storage.RecordClusterHealth:
+		return encodeClusterHealth(c)
+	case storage.RecordEvents:
+		events, err := encodeEvents(c.Events)
+		return encodedRecordEvents{events: events}, err
+	default:
+		return command, nil
 	}
-	if c.Observed != nil {
-		observed := *c.Observed
-		observed.DeletionRequestedAt = nil
-		object, err := json.Marshal(observed)
-		if err != nil {
-			return encoded, model.Errorf(model.CodeInvalid, "encode observed state of %s: %v", c.Deployment, err)
-		}
-		encoded.observed = object[1 : len(object)-1]
-	}
-	encoded.Put, encoded.Observed = nil, nil
-	return encoded, nil
-}
-
-func appendRecord(b []byte, c encodedRecordUnitStatus) []byte {
-	b = binary.AppendUvarint(b, c.Generation)
-	b = binary.AppendUvarint(b, uint64(len(c.put)))
-	for _, unit := range c.put {
-		b = appendText(b, unit.Cluster)
-		b = appendText(b, unit.Unit)
-		b = appendText(b, unit.document)
-	}
-	b = binary.AppendUvarint(b, uint64(len(c.Remove)))
-	for _, ref := range c.Remove {
-		b = appendText(b, ref.Cluster)
-		b = appendText(b, ref.Unit)
-	}
-	b = appendBool(b, c.observed != nil)
-	b = appendText(b, c.observed)
-	return appendBool(b, c.Forget)
 }
 
 // DecodeProposal decodes one proposal. The result aliases b.
@@ -201,13 +198,23 @@ const minProposal = 2 + 4 + 8
 
 // PeekKey returns what two encoded proposals must share to touch the same
 // document, without decoding the documents. It is "" for a proposal that touches
-// none, more than one (a cascading delete), or cannot be decoded: such a one can
-// be told apart from no other.
+// none, more than one (a cascading or forced delete), or cannot be decoded: such
+// a one can be told apart from no other. All records of clusters' health have one
+// key in common, and so have all of events only.
 func PeekKey(encoded []byte) string {
 	d := decoder{rest: encoded}
 	_, k := d.byte(), kind(d.byte())
 	key := string(d.text())
-	if d.err != nil || key == "" {
+	if d.err != nil {
+		return ""
+	}
+	switch k {
+	case kindRecordClusterHealth:
+		return storage.ClusterHealthPrefix
+	case kindRecordEvents:
+		return string(storage.EventSequenceKey)
+	}
+	if key == "" {
 		return ""
 	}
 	switch k {
@@ -218,12 +225,19 @@ func PeekKey(encoded []byte) string {
 			return ""
 		}
 		return storage.PackagePrefix + key
-	case kindPutPackage:
+	case kindDeleteCluster:
+		if p, err := DecodeProposal(encoded); err != nil || p.Command.(storage.DeleteCluster).Force {
+			return ""
+		}
+		return storage.ClusterPrefix + key
+	case kindPutPackage, kindPutPackageForced:
 		return storage.PackagePrefix + key
 	case kindUpdateRuntimeState:
 		return storage.RuntimeStatePrefix + key
-	case kindPutDeployment, kindDeleteDeployment, kindRecordUnitStatus:
+	case kindPutDeployment, kindDeleteDeployment, kindRecordUnitStatus, kindRecordDeployment:
 		return storage.DeploymentPrefix + key
+	case kindPutCluster:
+		return storage.ClusterPrefix + key
 	default:
 		return ""
 	}
@@ -235,9 +249,10 @@ func (d *decoder) command(k kind, key string) storage.Command {
 		return storage.Barrier{}
 	case kindMintClusterID:
 		return storage.MintClusterID{ClusterID: key}
-	case kindPutPackage:
+	case kindPutPackage, kindPutPackageForced:
 		c := storage.PutPackage{Name: key, Mode: d.mode(), IfMatch: d.uvarint(), Document: d.text()}
 		c.Tags, c.Dependencies, c.Classes = d.texts(), d.texts(), d.texts()
+		c.Force = k == kindPutPackageForced
 		return c
 	case kindDeletePackage:
 		return storage.DeletePackage{Name: key, IfMatch: d.uvarint(), Cascade: d.bool()}
@@ -250,30 +265,24 @@ func (d *decoder) command(k kind, key string) storage.Command {
 		return storage.DeleteDeployment{Key: key, IfMatch: d.uvarint()}
 	case kindRecordUnitStatus:
 		return d.record(key)
+	case kindRecordDeployment:
+		return d.recordExtension(d.record(key))
 	case kindUpdateRuntimeState:
 		return storage.UpdateRuntimeState{Key: key, IfMatch: d.uvarint(), Document: d.text()}
+	case kindPutCluster:
+		c := storage.PutCluster{Name: key, Mode: d.mode(), IfMatch: d.uvarint(), Document: d.text()}
+		c.ManagedBy = model.ClusterManager(d.text())
+		return c
+	case kindDeleteCluster:
+		return storage.DeleteCluster{Name: key, IfMatch: d.uvarint(), Force: d.bool()}
+	case kindRecordClusterHealth:
+		return d.clusterHealth()
+	case kindRecordEvents:
+		return encodedRecordEvents{events: d.events()}
 	default:
 		d.fail(fmt.Errorf("unknown command: it was written by a newer release"))
 		return nil
 	}
-}
-
-func (d *decoder) record(deployment string) encodedRecordUnitStatus {
-	c := encodedRecordUnitStatus{RecordUnitStatus: storage.RecordUnitStatus{Deployment: deployment}}
-	c.Generation = d.uvarint()
-	for n := d.count(3); n > 0 && d.err == nil; n-- {
-		ref := storage.UnitRef{Cluster: string(d.text()), Unit: string(d.text())}
-		c.put = append(c.put, encodedUnit{UnitRef: ref, document: d.text()})
-	}
-	for n := d.count(2); n > 0 && d.err == nil; n-- {
-		c.Remove = append(c.Remove, storage.UnitRef{Cluster: string(d.text()), Unit: string(d.text())})
-	}
-	hasObserved, observed := d.bool(), d.text()
-	if hasObserved {
-		c.observed = observed
-	}
-	c.Forget = d.bool()
-	return c
 }
 
 // PackEntry packs encoded proposals into the data of one log entry.

@@ -17,7 +17,9 @@ import (
 )
 
 // compareCommands does not tell nil lists from empty ones: nor does the encoding.
-var compareCommands = cmp.Options{cmp.AllowUnexported(encodedRecordUnitStatus{}, encodedUnit{}), cmpopts.EquateEmpty()}
+var compareCommands = cmp.Options{cmp.AllowUnexported(
+	encodedRecordUnitStatus{}, encodedUnit{}, encodedRevision{}, encodedEvent{}, encodedRecordEvents{}, encodedRecordClusterHealth{}, encodedHealth{},
+), cmpopts.EquateEmpty()}
 
 // decoded is the proposal that decoding the encoding of p gives.
 func decoded(t testing.TB, p storage.Proposal) storage.Proposal {
@@ -29,10 +31,8 @@ func decoded(t testing.TB, p storage.Proposal) storage.Proposal {
 	if p.Fingerprint == 0 {
 		p.Fingerprint = fingerprint(k, key, payload)
 	}
-	if c, ok := p.Command.(storage.RecordUnitStatus); ok {
-		if p.Command, err = encodeUnits(c); err != nil {
-			t.Fatal(err)
-		}
+	if p.Command, err = encodeDocuments(p.Command); err != nil {
+		t.Fatal(err)
 	}
 	return p
 }
@@ -79,6 +79,17 @@ func keyOf(c storage.Command) string {
 		return string(storage.DeploymentKey(c.Deployment))
 	case storage.UpdateRuntimeState:
 		return string(storage.RuntimeStateKey(c.Key))
+	case storage.PutCluster:
+		return string(storage.ClusterKey(c.Name))
+	case storage.DeleteCluster:
+		if c.Force {
+			return ""
+		}
+		return string(storage.ClusterKey(c.Name))
+	case storage.RecordClusterHealth:
+		return storage.ClusterHealthPrefix
+	case storage.RecordEvents:
+		return string(storage.EventSequenceKey)
 	default:
 		return ""
 	}
@@ -103,11 +114,15 @@ func TestCommandRoundTrip(t *testing.T) {
 	t.Parallel()
 	check := func(p storage.PutPackage, dp storage.DeletePackage, d storage.PutDeployment,
 		dd storage.DeleteDeployment, s storage.UpdateRuntimeState, ref storage.UnitRef, generation uint64,
+		k storage.PutCluster, dk storage.DeleteCluster, kept uint64,
 	) bool {
 		p.Mode %= 3
 		d.Mode %= 3
+		k.Mode %= 3
 		record := storage.RecordUnitStatus{Deployment: d.Key, Generation: generation, Remove: []storage.UnitRef{ref}, Forget: dp.Cascade}
-		for _, c := range []storage.Command{p, dp, d, dd, s, record} {
+		extended := record
+		extended.KeepRevisionsFrom = kept
+		for _, c := range []storage.Command{p, dp, d, dd, s, k, dk, record, extended} {
 			k, key, payload, err := encodeCommand(c)
 			if err != nil {
 				t.Error(err)
@@ -201,6 +216,11 @@ func TestFingerprint(t *testing.T) {
 		namedPackage(t, "p"), namedPackage(t, "q"), withMode(namedPackage(t, "p"), storage.Create, 0), withMode(namedPackage(t, "p"), storage.Upsert, 1),
 		storage.DeletePackage{Name: "p"}, storage.DeletePackage{Name: "p", Cascade: true}, storage.DeleteDeployment{Key: "p"},
 		recordPut("p", 1), recordPut("p", 2), storage.Barrier{}, storage.MintClusterID{ClusterID: "p"},
+		forced(namedPackage(t, "p")), clusterCommand(t, "p", model.ManagedByAPI), clusterCommand(t, "p", model.ManagedByConfig),
+		storage.DeleteCluster{Name: "p"}, storage.DeleteCluster{Name: "p", Force: true}, storage.RecordEvents{}, storage.RecordEvents{Events: []model.Event{about("p")}},
+		storage.RecordClusterHealth{}, healthCommand("p", model.ClusterHealthy), healthCommand("p", model.ClusterDegraded),
+		storage.RecordUnitStatus{Deployment: "p", Generation: 1, KeepRevisionsFrom: 1}, storage.RecordUnitStatus{Deployment: "p", Generation: 1, Events: []model.Event{about("p")}},
+		storage.RecordUnitStatus{Deployment: "p", Generation: 1, Revision: &model.Revision{Revision: 1}},
 	} {
 		fingerprint := of(storage.Proposal{Request: storage.Request{Command: c}, At: noon})
 		if other, taken := seen[fingerprint]; taken {
@@ -223,23 +243,35 @@ func TestEncodeRefusesWhatCannotBeStored(t *testing.T) {
 	deployment := deployCommand(t, "d", "p")
 	deployment.Environments = []string{"a\x00b"}
 	tests := map[string]storage.Request{
-		"id":             {ID: strings.Repeat("x", storage.MaxRequestID+1), Command: ok},
-		"empty name":     pkg(func(c *storage.PutPackage) { c.Name = "" }),
-		"long name":      pkg(func(c *storage.PutPackage) { c.Name = long }),
-		"slash":          pkg(func(c *storage.PutPackage) { c.Name = "a/b" }),
-		"nul":            pkg(func(c *storage.PutPackage) { c.Name = "a\x00b" }),
-		"empty document": pkg(func(c *storage.PutPackage) { c.Document = nil }),
-		"empty tag":      pkg(func(c *storage.PutPackage) { c.Tags = []string{""} }),
-		"long tag":       pkg(func(c *storage.PutPackage) { c.Tags = []string{"ok", long} }),
-		"dependency":     pkg(func(c *storage.PutPackage) { c.Dependencies = []string{"a\x00b"} }),
-		"environment":    {Command: deployment},
-		"package":        {Command: storage.PutDeployment{Key: "d", Document: ok.Document}},
-		"cluster id":     {Command: storage.MintClusterID{}},
-		"deleted":        {Command: storage.DeletePackage{}},
-		"deployment":     {Command: storage.DeleteDeployment{Key: "a/b"}},
-		"state":          {Command: storage.UpdateRuntimeState{Key: "s"}},
-		"unit":           {Command: recordPut("d", 1, running("d", "east", ""))},
-		"unit cluster":   {Command: recordPut("d", 1, running("d", "ea/st", "u"))},
+		"id":                {ID: strings.Repeat("x", storage.MaxRequestID+1), Command: ok},
+		"empty name":        pkg(func(c *storage.PutPackage) { c.Name = "" }),
+		"long name":         pkg(func(c *storage.PutPackage) { c.Name = long }),
+		"slash":             pkg(func(c *storage.PutPackage) { c.Name = "a/b" }),
+		"nul":               pkg(func(c *storage.PutPackage) { c.Name = "a\x00b" }),
+		"empty document":    pkg(func(c *storage.PutPackage) { c.Document = nil }),
+		"empty tag":         pkg(func(c *storage.PutPackage) { c.Tags = []string{""} }),
+		"long tag":          pkg(func(c *storage.PutPackage) { c.Tags = []string{"ok", long} }),
+		"dependency":        pkg(func(c *storage.PutPackage) { c.Dependencies = []string{"a\x00b"} }),
+		"environment":       {Command: deployment},
+		"package":           {Command: storage.PutDeployment{Key: "d", Document: ok.Document}},
+		"cluster id":        {Command: storage.MintClusterID{}},
+		"deleted":           {Command: storage.DeletePackage{}},
+		"deployment":        {Command: storage.DeleteDeployment{Key: "a/b"}},
+		"state":             {Command: storage.UpdateRuntimeState{Key: "s"}},
+		"unit":              {Command: recordPut("d", 1, running("d", "east", ""))},
+		"unit cluster":      {Command: recordPut("d", 1, running("d", "ea/st", "u"))},
+		"cluster":           {Command: storage.PutCluster{Name: "a/b", Document: ok.Document}},
+		"cluster document":  {Command: storage.PutCluster{Name: "a"}},
+		"deleted cluster":   {Command: storage.DeleteCluster{Name: "a\x00b"}},
+		"health":            {Command: healthCommand("", model.ClusterHealthy)},
+		"health of nothing": {Command: storage.RecordClusterHealth{Clusters: []storage.NamedHealth{{Name: "a", Health: model.ClusterHealth{Availability: &nan}}}}},
+		"event":             {Command: storage.RecordEvents{Events: []model.Event{about("a\x00b")}}},
+		"event kind":        {Command: storage.RecordEvents{Events: []model.Event{{Name: "a"}}}},
+		"event text":        {Command: storage.RecordEvents{Events: []model.Event{{Kind: "cluster", Name: "a", Message: "\xff"}}}},
+		"event of health":   {Command: storage.RecordClusterHealth{Events: []model.Event{{Kind: "a/b", Name: "a"}}}},
+		"event of units":    {Command: storage.RecordUnitStatus{Deployment: "d", Events: []model.Event{about("")}}},
+		"revision":          {Command: storage.RecordUnitStatus{Deployment: "d", Revision: &model.Revision{}}},
+		"revision text":     {Command: storage.RecordUnitStatus{Deployment: "d", Revision: &model.Revision{Revision: 1, Cause: "\xff"}}},
 		"not a number": {Command: storage.RecordUnitStatus{Deployment: "d", Observed: &model.DeploymentObserved{
 			Status: &model.DeploymentStatusSummary{AchievedQuorumAvailability: &nan},
 		}}},

@@ -109,9 +109,13 @@ func (a *applier) markDeleted(name string, at time.Time) (storage.Result, error)
 	return result, a.put(storage.KindDeployment, name, storage.DeploymentKey(name), document)
 }
 
-// forget removes a deployment with its index entries.
+// forget removes a deployment with its index entries and its revisions. What
+// events tell of it stays.
 func (a *applier) forget(name string, old stored) error {
 	if err := a.reindexDeployment(name, old, nil, nil); err != nil {
+		return err
+	}
+	if err := a.removeRevisions(name); err != nil {
 		return err
 	}
 	return a.remove(storage.KindDeployment, name, storage.DeploymentKey(name))

@@ -53,20 +53,28 @@ func (g *generator) mode() storage.PutMode {
 }
 
 func (g *generator) command() storage.Command {
-	switch g.IntN(12) {
+	switch g.IntN(18) {
 	case 0:
 		return storage.Barrier{}
 	case 1:
 		return storage.MintClusterID{ClusterID: g.name("cluster", 3)}
 	case 2, 3, 4:
 		return g.putPackage()
+	case 12, 13:
+		return g.putCluster()
+	case 14:
+		return storage.DeleteCluster{Name: g.name("env", 4), IfMatch: g.ifMatch(), Force: g.IntN(3) == 0}
+	case 15:
+		return g.health()
+	case 16:
+		return storage.RecordEvents{Events: g.someEvents(3)}
 	case 5:
 		return storage.DeletePackage{Name: g.name("p", 8), IfMatch: g.ifMatch(), Cascade: g.IntN(2) == 0}
 	case 6, 7:
 		return g.putDeployment()
 	case 8:
 		return storage.DeleteDeployment{Key: g.name("d", 10), IfMatch: g.ifMatch()}
-	case 9, 10:
+	case 9, 10, 11:
 		return g.record()
 	default:
 		c := stateCommand(g, g.name("s", 5), g.name("status", 3))
@@ -88,8 +96,60 @@ func (g *generator) putPackage() storage.Command {
 		p.Classes = []model.Class{{Key: "class0"}, {Key: "class1"}, {Key: "class2"}}
 	}
 	c := pkgCommand(g, p)
+	c.Mode, c.IfMatch, c.Force = g.mode(), g.ifMatch(), g.IntN(5) == 0
+	return c
+}
+
+func (g *generator) putCluster() storage.Command {
+	manager := model.ManagedByAPI
+	if g.IntN(3) == 0 {
+		manager = model.ManagedByConfig
+	}
+	c := clusterCommand(g, g.name("env", 4), manager, func(c *model.Cluster) { c.Cordoned = g.IntN(2) == 0 })
 	c.Mode, c.IfMatch = g.mode(), g.ifMatch()
 	return c
+}
+
+func (g *generator) health() storage.Command {
+	var c storage.RecordClusterHealth
+	for _, cluster := range g.some("env", 4) {
+		nodes := g.Uint32N(2)
+		c.Clusters = append(c.Clusters, storage.NamedHealth{Name: cluster, Health: model.ClusterHealth{
+			ClusterName: cluster, Status: []string{model.ClusterHealthy, model.ClusterUnhealthy}[g.IntN(2)], LastSeen: noon, ReadyNodes: &nodes,
+		}})
+	}
+	c.Events = g.someEvents(1)
+	return c
+}
+
+// someEvents draws up to n events about few subjects.
+func (g *generator) someEvents(n int) []model.Event {
+	var events []model.Event
+	for range g.IntN(n + 1) {
+		event := about(g.name("d", 3))
+		if g.IntN(2) == 0 {
+			event.Kind, event.Name = model.EventAboutCluster, g.name("env", 4)
+		}
+		events = append(events, event)
+	}
+	return events
+}
+
+// revise adds what only an extended record has.
+func (g *generator) revise(c *storage.RecordUnitStatus) {
+	c.Events = g.someEvents(2)
+	if g.IntN(2) == 0 {
+		c.KeepRevisionsFrom = g.Uint64N(6)
+	}
+	if g.IntN(3) > 0 {
+		c.Revision = &model.Revision{
+			Revision: 1 + g.Uint64N(6), DeploymentKey: c.Deployment, Generation: c.Generation, Template: g.name("t", 2), CreatedAt: noon,
+			Deployment: model.Deployment{Key: c.Deployment},
+		}
+		if g.IntN(3) == 0 {
+			c.Revision.GoodSince = &c.Revision.CreatedAt
+		}
+	}
 }
 
 func (g *generator) putDeployment() storage.Command {
@@ -122,6 +182,9 @@ func (g *generator) record() storage.Command {
 	}
 	if g.IntN(2) == 0 {
 		c.Observed = &model.DeploymentObserved{ObservedGeneration: g.Uint64N(3), Condition: model.DeploymentRunning}
+	}
+	if g.IntN(2) == 0 {
+		g.revise(&c)
 	}
 	return c
 }

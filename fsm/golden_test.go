@@ -110,6 +110,58 @@ func goldenProposals() map[string]storage.Proposal {
 			Observed: &model.DeploymentObserved{ObservedGeneration: 2, Condition: model.DeploymentRunning},
 		}),
 		"update_runtime_state": propose(storage.UpdateRuntimeState{Key: "s", IfMatch: 6, Document: []byte(`"key":"s"`)}),
+		"put_package_forced": propose(storage.PutPackage{
+			Name: "shop", Mode: storage.Update, IfMatch: 1000, Document: []byte(`"name":"shop"`),
+			Tags: []string{"a", "b"}, Dependencies: []string{"base"}, Classes: []string{"cart"}, Force: true,
+		}),
+		"record_deployment": propose(goldenRecord(at)),
+		"put_cluster": propose(storage.PutCluster{
+			Name: "east", Mode: storage.Update, IfMatch: 11, Document: []byte(`"name":"east"`), ManagedBy: model.ManagedByConfig,
+		}),
+		"delete_cluster": propose(storage.DeleteCluster{Name: "east", IfMatch: 12, Force: true}),
+		"record_cluster_health": propose(storage.RecordClusterHealth{
+			Clusters: []storage.NamedHealth{{Name: "east", Health: goldenHealth(at)}}, Events: []model.Event{goldenEvent(at)},
+		}),
+		"record_events": propose(storage.RecordEvents{Events: []model.Event{goldenEvent(at), {At: at, Kind: "package", Name: "shop"}}}),
+	}
+}
+
+func goldenRecord(at time.Time) storage.RecordUnitStatus {
+	return storage.RecordUnitStatus{
+		Deployment: "shop-eu", Generation: 2,
+		Put: []model.UnitStatus{{
+			ID: "u1", DeploymentKey: "shop-eu", Cluster: "east", Generation: 2, Phase: model.UnitPending, LastError: "refused",
+			Attempts: 3, LastTransitionTime: at, NextRetryAt: &at, Revision: 4,
+		}},
+		Remove: []storage.UnitRef{{Cluster: "west", Unit: "u0"}},
+		Observed: &model.DeploymentObserved{
+			ObservedGeneration: 2, Revision: 4,
+			RolloutStatus:   &model.RolloutStatus{Phase: model.RolloutProgressing, Generation: 2, Revision: 4, Updated: 1, Total: 2, Message: "m", Since: at},
+			PlacedOn:        []model.PlacedCluster{{Cluster: "east", NodeIDs: []uint64{7}, For: "north"}},
+			AvoidedClusters: []model.AvoidedCluster{{Cluster: "north", Reason: model.AvoidFailover, Message: "m", Since: at}},
+		},
+		Revision: &model.Revision{
+			Revision: 4, DeploymentKey: "shop-eu", Generation: 2, PackageResourceVersion: 5, Template: "t", CreatedAt: at, GoodSince: &at,
+			Cause: "rollback", Deployment: model.Deployment{Key: "shop-eu", PackageName: "shop", ClassKey: "cart"},
+		},
+		KeepRevisionsFrom: 3,
+		Events:            []model.Event{goldenEvent(at)},
+	}
+}
+
+func goldenEvent(at time.Time) model.Event {
+	return model.Event{
+		At: at, Type: model.EventWarning, Kind: model.EventAboutDeployment, Name: "shop-eu", Reason: "Moved", Message: "m",
+		Cluster: "east", Unit: "u1",
+	}
+}
+
+func goldenHealth(at time.Time) model.ClusterHealth {
+	version, nodes, share := "1.2", uint32(3), 0.5
+	return model.ClusterHealth{
+		ClusterName: "east", Status: model.ClusterDegraded, CRMVersion: &version, LastSeen: at, NodeCount: &nodes, ReadyNodes: &nodes,
+		Availability: &share, Reason: "ProbeFailed", Message: "m", Since: &at, Circuit: model.CircuitClosed,
+		Load: &model.ClusterLoad{Units: &nodes, Capacity: &nodes, CPU: &share, Memory: &share},
 	}
 }
 
@@ -191,7 +243,7 @@ func TestEveryKindHasAGolden(t *testing.T) {
 	kinds := 0
 	for k := range 256 {
 		// Version, kind, empty texts and numbers, and a payload of zeros.
-		data := append([]byte{proposalVersion, byte(k)}, make([]byte, 4+8+8)...)
+		data := append([]byte{proposalVersion, byte(k)}, make([]byte, 4+8+16)...)
 		_, err := DecodeProposal(data)
 		known := err == nil || !strings.Contains(err.Error(), "unknown command")
 		if known {

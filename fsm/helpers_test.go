@@ -240,6 +240,37 @@ func stateCommand(t testing.TB, key, status string) storage.UpdateRuntimeState {
 	return storage.UpdateRuntimeState{Key: key, Document: line}
 }
 
+func forced(c storage.PutPackage) storage.PutPackage {
+	c.Force = true
+	return c
+}
+
+// clusterCommand is a put of a cluster.
+func clusterCommand(t testing.TB, name string, manager model.ClusterManager, change ...func(*model.Cluster)) storage.PutCluster {
+	t.Helper()
+	cluster := model.Cluster{Name: name, BaseURL: "http://" + name, ManagedBy: manager}
+	for _, fn := range change {
+		fn(&cluster)
+	}
+	cluster.SetDefaults()
+	line, err := model.EncodeCluster(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return storage.PutCluster{Name: name, Document: line, ManagedBy: manager}
+}
+
+func healthCommand(cluster, status string) storage.RecordClusterHealth {
+	return storage.RecordClusterHealth{Clusters: []storage.NamedHealth{{
+		Name: cluster, Health: model.ClusterHealth{ClusterName: cluster, Status: status, LastSeen: noon},
+	}}}
+}
+
+// about is an event about a deployment.
+func about(deployment string) model.Event {
+	return model.Event{At: noon, Type: model.EventNormal, Kind: model.EventAboutDeployment, Name: deployment, Reason: "Placed"}
+}
+
 // world is a machine over a state file, without the raft.FSM around it.
 type world struct {
 	testing.TB

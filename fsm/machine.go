@@ -12,10 +12,14 @@ import (
 // transaction (Load). It is for one goroutine.
 type Machine struct {
 	requests *requestTable
+	// maxEvents is storage.MaxEvents, less in tests.
+	maxEvents uint64
 }
 
 // NewMachine returns a machine for an empty store; Load it for any other.
-func NewMachine() *Machine { return &Machine{requests: newRequestTable()} }
+func NewMachine() *Machine {
+	return &Machine{requests: newRequestTable(), maxEvents: storage.MaxEvents}
+}
 
 // Load prepares the machine for the state behind r.
 func (m *Machine) Load(r storage.Reader) error {
@@ -27,7 +31,7 @@ func (m *Machine) Load(r storage.Reader) error {
 
 // Apply runs the proposals of one log entry, in order. See storage.Machine.
 func (m *Machine) Apply(tx storage.Tx, index, term uint64, proposals []storage.Proposal) ([]storage.Result, []storage.Event, error) {
-	a := applier{tx: tx, index: index, term: term}
+	a := applier{tx: tx, index: index, term: term, maxEvents: m.maxEvents}
 	results := make([]storage.Result, 0, len(proposals))
 	var fresh []remembered
 	for _, p := range proposals {
@@ -103,7 +107,10 @@ func duplicate(before remembered, p storage.Proposal, index uint64) storage.Resu
 type applier struct {
 	tx          storage.Tx
 	index, term uint64
-	events      []storage.Event
+	// maxEvents is how many events of the model are kept.
+	maxEvents uint64
+	// events are the changes so far, for watchers.
+	events []storage.Event
 }
 
 // apply runs one command. All its rules are checked before its first write, so
@@ -125,18 +132,32 @@ func (a *applier) apply(p storage.Proposal) (storage.Result, error) {
 		return a.putDeployment(p, c)
 	case storage.DeleteDeployment:
 		return a.deleteDeployment(p, c)
-	case encodedRecordUnitStatus:
-		return a.recordUnitStatus(c)
-	case storage.RecordUnitStatus:
-		encoded, err := encodeUnits(c)
-		if err != nil {
-			return storage.Result{}, err
-		}
-		return a.recordUnitStatus(encoded)
 	case storage.UpdateRuntimeState:
 		return a.updateRuntimeState(p, c)
+	case storage.PutCluster:
+		return a.putCluster(p, c)
+	case storage.DeleteCluster:
+		return a.deleteCluster(p, c)
 	default:
-		return storage.Result{}, fmt.Errorf("no rule for command %T", c)
+		return a.applyRecord(p.Command)
+	}
+}
+
+// applyRecord runs the commands that carry documents which the proposer encodes.
+func (a *applier) applyRecord(command storage.Command) (storage.Result, error) {
+	encoded, err := encodeDocuments(command)
+	if err != nil {
+		return storage.Result{}, err
+	}
+	switch c := encoded.(type) {
+	case encodedRecordUnitStatus:
+		return a.recordUnitStatus(c)
+	case encodedRecordClusterHealth:
+		return a.recordClusterHealth(c)
+	case encodedRecordEvents:
+		return a.recordEvents(c)
+	default:
+		return storage.Result{}, fmt.Errorf("no rule for command %T", command)
 	}
 }
 

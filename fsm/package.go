@@ -27,7 +27,7 @@ func (a *applier) putPackage(p storage.Proposal, c storage.PutPackage) (storage.
 	if rejected, err := a.checkDependencies(c); rejected != nil || err != nil {
 		return deref(rejected), err
 	}
-	if old.exists() {
+	if old.exists() && !c.Force {
 		if rejected, err := a.checkDeployedClasses(c); rejected != nil || err != nil {
 			return deref(rejected), err
 		}
@@ -125,10 +125,14 @@ func (a *applier) findCycle(c storage.PutPackage) ([]string, error) {
 	return visit(c.Name, c.Dependencies)
 }
 
+// maxShownNames bounds how many classes, and deployments of one, a message names.
+const maxShownNames = 5
+
 // checkDeployedClasses holds the rule that a class does not vanish under its
-// deployments.
+// deployments. The rejection names the classes and who runs them.
 func (a *applier) checkDeployedClasses(c storage.PutPackage) (*storage.Result, error) {
-	var rejected *storage.Result
+	var classes []string
+	deployments := map[string][]string{}
 	err := storage.ByPackage.Scan(a.tx, c.Name, "", func(name string) (bool, error) {
 		deployment, err := a.load(storage.DeploymentKey(name))
 		if err != nil {
@@ -144,11 +148,35 @@ func (a *applier) checkDeployedClasses(c storage.PutPackage) (*storage.Result, e
 		if slices.Contains(c.Classes, terms.class) {
 			return true, nil
 		}
-		r, _ := a.rejectField(model.CodeConflict, "classes", "class %q is missing but deployment %q runs it", terms.class, name)
-		rejected = &r
-		return false, nil
+		if deployments[terms.class] == nil {
+			classes = append(classes, terms.class)
+		}
+		deployments[terms.class] = append(deployments[terms.class], name)
+		return true, nil
 	})
-	return rejected, err
+	if err != nil || len(classes) == 0 {
+		return nil, err
+	}
+	slices.Sort(classes)
+	var lost []string
+	for _, class := range classes[:min(maxShownNames, len(classes))] {
+		lost = append(lost, fmt.Sprintf("class %q is missing but deployed (%s)", class, someOf(deployments[class])))
+	}
+	if more := len(classes) - len(lost); more > 0 {
+		lost = append(lost, fmt.Sprintf("and %d more classes", more))
+	}
+	r, _ := a.rejectField(model.CodeConflict, "classes", "%s", strings.Join(lost, "; "))
+	return &r, nil
+}
+
+// someOf names the first of names, and how many there are besides. Messages are
+// remembered and replicated: they stay short.
+func someOf(names []string) string {
+	text := strings.Join(names[:min(maxShownNames, len(names))], ", ")
+	if more := len(names) - maxShownNames; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func (a *applier) deletePackage(p storage.Proposal, c storage.DeletePackage) (storage.Result, error) {
@@ -173,7 +201,7 @@ func (a *applier) deletePackage(p storage.Proposal, c storage.DeletePackage) (st
 		return storage.Result{}, err
 	}
 	if len(deployments) > 0 && !c.Cascade {
-		return a.reject(model.CodeConflict, "%s has deployments (%s): delete them first, or cascade", what, strings.Join(deployments[:min(5, len(deployments))], ", "))
+		return a.reject(model.CodeConflict, "%s has deployments (%s): delete them first, or cascade", what, someOf(deployments))
 	}
 	for _, name := range deployments {
 		if _, err := a.markDeleted(name, p.At); err != nil {

@@ -38,11 +38,19 @@ func checkStorable(r storage.Request) error {
 	case storage.DeleteDeployment:
 		c.name("deployment", command.Key)
 	case storage.RecordUnitStatus:
-		c.name("deployment", command.Deployment)
-		for _, unit := range command.Put {
-			c.name("cluster", unit.Cluster)
-			c.name("unit", unit.ID)
+		c.record(command)
+	case storage.PutCluster:
+		c.name("cluster", command.Name)
+		c.document(command.Document)
+	case storage.DeleteCluster:
+		c.name("cluster", command.Name)
+	case storage.RecordClusterHealth:
+		for _, health := range command.Clusters {
+			c.name("cluster", health.Name)
 		}
+		c.events(command.Events)
+	case storage.RecordEvents:
+		c.events(command.Events)
 	case storage.UpdateRuntimeState:
 		c.name("runtime state", command.Key)
 		c.document(command.Document)
@@ -89,6 +97,26 @@ func (c *storableCheck) term(what, term string) {
 func (c *storableCheck) terms(what string, terms []string) {
 	for _, term := range terms {
 		c.term(what, term)
+	}
+}
+
+func (c *storableCheck) record(command storage.RecordUnitStatus) {
+	c.name("deployment", command.Deployment)
+	for _, unit := range command.Put {
+		c.name("cluster", unit.Cluster)
+		c.name("unit", unit.ID)
+	}
+	if command.Revision != nil && command.Revision.Revision == 0 {
+		c.fail("revision: counts from 1")
+	}
+	c.events(command.Events)
+}
+
+// events checks what becomes part of an index key: the subject.
+func (c *storableCheck) events(events []model.Event) {
+	for _, event := range events {
+		c.name("kind of an event", event.Kind)
+		c.term("subject of an event", event.Name)
 	}
 }
 

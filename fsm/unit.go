@@ -29,10 +29,17 @@ func (a *applier) recordUnitStatus(c encodedRecordUnitStatus) (storage.Result, e
 	if err != nil {
 		return storage.Result{}, err
 	}
+	if err := a.keepEvents(c.events); err != nil {
+		return storage.Result{}, err
+	}
 	if c.Forget {
 		return storage.Result{Index: a.index, Outcome: storage.Deleted}, a.forget(name, old)
 	}
-	return a.writeObserved(name, old, c.observed, changed)
+	revised, err := a.writeRevisions(c)
+	if err != nil {
+		return storage.Result{}, err
+	}
+	return a.writeObserved(name, old, c.observed, changed || revised || len(c.events) > 0)
 }
 
 // checkForget holds the rule that only a deleted deployment without units, after
@@ -74,7 +81,7 @@ func (a *applier) writeUnits(c encodedRecordUnitStatus) (changed bool, err error
 		changed = true
 		// The event must not keep the whole log entry in memory.
 		document := bytes.Clone(unit.document)
-		if err := a.put(storage.KindUnit, unitName(c.Deployment, unit.UnitRef), key, document); err != nil {
+		if err := a.putUnit(c.Deployment, unit.UnitRef, key, document); err != nil {
 			return false, err
 		}
 	}
@@ -88,12 +95,31 @@ func (a *applier) writeUnits(c encodedRecordUnitStatus) (changed bool, err error
 			continue
 		}
 		changed = true
-		if err := a.remove(storage.KindUnit, unitName(c.Deployment, ref), key); err != nil {
+		if err := a.removeUnit(c.Deployment, ref); err != nil {
 			return false, err
 		}
 	}
 	return changed, nil
 }
+
+// putUnit writes a unit's record and its index key.
+func (a *applier) putUnit(deployment string, ref storage.UnitRef, key, document []byte) error {
+	if err := a.tx.Put(storage.ByCluster.Key(ref.Cluster, unitTerm(deployment, ref)), storage.IndexValue); err != nil {
+		return err
+	}
+	return a.put(storage.KindUnit, unitName(deployment, ref), key, document)
+}
+
+// removeUnit removes a unit's record and its index key.
+func (a *applier) removeUnit(deployment string, ref storage.UnitRef) error {
+	if err := a.tx.Delete(storage.ByCluster.Key(ref.Cluster, unitTerm(deployment, ref))); err != nil {
+		return err
+	}
+	return a.remove(storage.KindUnit, unitName(deployment, ref), storage.UnitKey(deployment, ref.Cluster, ref.Unit))
+}
+
+// unitTerm is how a unit is named under its cluster: deployment/unit.
+func unitTerm(deployment string, ref storage.UnitRef) string { return deployment + "/" + ref.Unit }
 
 // unitName is the key of a unit in events: deployment/cluster/unit.
 func unitName(deployment string, ref storage.UnitRef) string {
