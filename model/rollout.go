@@ -85,9 +85,17 @@ type PlacedCluster struct {
 	NodeIDs []uint64 `json:"node_ids,omitempty"`
 	// For is the target that the cluster stands in for, when it is not one.
 	For string `json:"for,omitempty"`
-	// Replaces is the cluster whose unit goes when this one's runs. The
-	// dispatcher writes it; planning takes no notice.
+	// Replaces is the cluster whose unit goes when this one's runs. Planning sets
+	// it when a place moves and otherwise keeps it; the dispatcher may clear it.
 	Replaces string `json:"replaces,omitempty"`
+	// Unfit: the place does not meet what the deployment requires. It is kept
+	// because no other cluster fits.
+	Unfit bool `json:"unfit,omitempty"`
+	// Wish is a digest of what the place was chosen by, Needed how many such
+	// places that needed. Both are decided anew when the wish changes, not when
+	// the health of clusters does.
+	Wish   string `json:"wish,omitempty"`
+	Needed uint32 `json:"needed,omitempty"`
 }
 
 // AvoidedCluster is a cluster that a deployment was moved away from.

@@ -31,9 +31,12 @@ type Cluster struct {
 	Environments []string
 	// Weight as in model.Cluster; 100 is the usual one.
 	Weight uint32
-	// Status is one of model.ClusterHealthy and so on; Reason explains it.
-	Status string
-	Reason string
+	// Status is one of model.ClusterHealthy and so on. Reason and Message explain
+	// it, Since is when it began; they only serve explanations.
+	Status  string
+	Reason  string
+	Message string
+	Since   *time.Time
 	// Availability as the CRM reports it; nil: worked out from the nodes.
 	Availability      *float64
 	Nodes, ReadyNodes *uint32
@@ -104,7 +107,8 @@ type Plan struct {
 	// Template is a digest of what the units have in common, see
 	// model.Revision.
 	Template string
-	// Functions are those of the units, as they were resolved.
+	// Functions are those that the deployment names, or else those that its class
+	// binds, before the throughput asked for raised their scale.
 	Functions []model.FunctionDeploymentSpec
 	// Verdicts about all clusters, sorted by name; only with Input.Explain.
 	Verdicts []Verdict
@@ -168,7 +172,7 @@ const (
 	ReasonFunctionNotFound   = "FunctionNotFound"
 )
 
-// Error says why there is no plan.
+// Error says why there is no plan. What is there stays as it is.
 type Error struct {
 	// Reason is one of the constants above; Message is for people.
 	Reason  string
@@ -177,6 +181,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-func errorf(reason, format string, args ...any) *Error {
+// Errorf returns an Error.
+func Errorf(reason, format string, args ...any) *Error {
 	return &Error{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }

@@ -1,4 +1,4 @@
-package crm
+package plan
 
 import (
 	"fmt"
@@ -8,62 +8,26 @@ import (
 	"github.com/oprc/oprc-pm/model"
 )
 
-// Plan is what a deployment asks for, worked out: the units that are to exist,
-// one per selected cluster.
-type Plan struct {
-	// Units in the order of the selection.
-	Units []model.DeploymentUnit
-	// UnknownEnvs are targets that are not configured; nothing is planned for
-	// them.
-	UnknownEnvs []string
-}
-
-// SelectedEnvs returns the clusters of the plan's units, in order.
-func (p Plan) SelectedEnvs() []string {
-	envs := make([]string, len(p.Units))
-	for i, unit := range p.Units {
-		envs[i] = unit.TargetCluster
-	}
-	return envs
-}
-
-// Reasons for which there is no plan, or one with gaps.
-const (
-	ReasonUnknownEnvironment = "UnknownEnvironment"
-	ReasonNoEnvironment      = "NoEnvironment"
-	ReasonPackageNotFound    = "PackageNotFound"
-	ReasonClassNotFound      = "ClassNotFound"
-	ReasonFunctionNotFound   = "FunctionNotFound"
-)
-
-// PlanError says why there is no plan.
-type PlanError struct {
-	// Reason is one of the constants above; Message is for people.
-	Reason  string
-	Message string
-}
-
-func (e *PlanError) Error() string { return e.Message }
-
-func planErrorf(reason, format string, args ...any) *PlanError {
-	return &PlanError{Reason: reason, Message: fmt.Sprintf(format, args...)}
-}
-
-// MakePlan works out the units of a deployment. It is pure: the same input gives
+// Make works out the units of a deployment. It is pure: the same input gives
 // the same plan, ids included. clusters are the configured ones, in the order in
 // which they are used when the deployment does not choose. The error, if any, is
-// a *PlanError. The plan shares memory with d and p; treat it as read-only.
-func MakePlan(d model.Deployment, p model.Package, clusters []string) (Plan, error) {
+// an *Error. The plan shares memory with d and p; treat it as read-only.
+func Make(in Input) (Plan, error) {
+	d, p := in.Deployment, in.Package
+	clusters := make([]string, len(in.Clusters))
+	for i, cluster := range in.Clusters {
+		clusters[i] = cluster.Name
+	}
 	class := slices.IndexFunc(p.Classes, func(c model.Class) bool { return c.Key == d.ClassKey })
 	if class < 0 {
-		return Plan{}, planErrorf(ReasonClassNotFound, "package %s has no class %s", p.Name, d.ClassKey)
+		return Plan{}, Errorf(ReasonClassNotFound, "package %s has no class %s", p.Name, d.ClassKey)
 	}
 	selected, unknown := selectEnvs(d, clusters)
 	if len(selected) == 0 {
 		if len(unknown) > 0 {
-			return Plan{UnknownEnvs: unknown}, planErrorf(ReasonUnknownEnvironment, "%s", unknownMessage(unknown))
+			return Plan{UnknownEnvs: unknown}, Errorf(ReasonUnknownEnvironment, "%s", unknownMessage(unknown))
 		}
-		return Plan{}, planErrorf(ReasonNoEnvironment, "no configured environment can be used")
+		return Plan{}, Errorf(ReasonNoEnvironment, "no configured environment can be used")
 	}
 	functions, err := planFunctions(d, p, p.Classes[class])
 	if err != nil {
@@ -80,7 +44,7 @@ func MakePlan(d model.Deployment, p model.Package, clusters []string) (Plan, err
 		ODGM:             planODGM(d, selected),
 		Telemetry:        planTelemetry(d.Telemetry),
 	}
-	plan := Plan{Units: make([]model.DeploymentUnit, len(selected)), UnknownEnvs: unknown}
+	plan := Plan{Units: make([]model.DeploymentUnit, len(selected)), UnknownEnvs: unknown, Functions: functions}
 	shared := hashUnit(template)
 	for i, env := range selected {
 		unit := template
@@ -88,6 +52,7 @@ func MakePlan(d model.Deployment, p model.Package, clusters []string) (Plan, err
 		unit.SelectedTemplate = d.EnvTemplates[env]
 		unit.ID = unitID(shared, unit)
 		plan.Units[i] = unit
+		plan.Placed = append(plan.Placed, model.PlacedCluster{Cluster: env, NodeIDs: unit.ODGM.EnvNodeIDs[env]})
 	}
 	return plan, nil
 }
@@ -154,7 +119,7 @@ func planFunctions(d model.Deployment, p model.Package, class model.Class) ([]mo
 	for _, binding := range class.FunctionBindings {
 		i := slices.IndexFunc(p.Functions, func(f model.Function) bool { return f.Key == binding.FunctionKey })
 		if i < 0 {
-			return nil, planErrorf(ReasonFunctionNotFound, "package %s has no function %s, which class %s binds as %s",
+			return nil, Errorf(ReasonFunctionNotFound, "package %s has no function %s, which class %s binds as %s",
 				p.Name, binding.FunctionKey, class.Key, binding.Name)
 		}
 		f := p.Functions[i]
@@ -167,10 +132,14 @@ func planFunctions(d model.Deployment, p model.Package, class model.Class) ([]mo
 
 // planODGM fills in what the object data grid of every unit needs. The same grid
 // is sent to all clusters: its members must agree on who they are.
-func planODGM(d model.Deployment, selected []string) *model.ODGMDataSpec {
-	odgm := model.ODGMDataSpec{}
+func planODGM(d model.Deployment, selected []string) *model.UnitODGM {
+	odgm := model.UnitODGM{}
 	if d.ODGM != nil {
-		odgm = *d.ODGM
+		odgm = model.UnitODGM{
+			Collections: d.ODGM.Collections, PartitionCount: d.ODGM.PartitionCount,
+			ReplicaCount: d.ODGM.ReplicaCount, ShardType: d.ODGM.ShardType, Log: d.ODGM.Log,
+			EnvNodeIDs: d.ODGM.EnvNodeIDs,
+		}
 	}
 	if len(odgm.Collections) == 0 {
 		odgm.Collections = []string{d.PackageName + "." + d.ClassKey}

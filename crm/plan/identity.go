@@ -1,4 +1,4 @@
-package crm
+package plan
 
 import (
 	"crypto/sha256"
@@ -33,7 +33,7 @@ func hashUnit(unit model.DeploymentUnit) [sha256.Size]byte {
 	if err != nil {
 		// Only a NaN or infinite number cannot be encoded, and none of them can
 		// have been decoded from the document that the plan is made of.
-		panic(fmt.Sprintf("crm: encode unit of deployment %s: %v", unit.DeploymentKey, err))
+		panic(fmt.Sprintf("plan: encode unit of deployment %s: %v", unit.DeploymentKey, err))
 	}
 	return sha256.Sum256(content)
 }
