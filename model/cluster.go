@@ -38,6 +38,10 @@ type Cluster struct {
 	TLS            *ClusterTLS  `json:"tls,omitempty"`
 	// ManagedBy says who writes the cluster; it is ignored in input.
 	ManagedBy ClusterManager `json:"managed_by,omitempty" bind:"ignored"`
+	// Health and Units are set in answers of the API only: they are never stored
+	// here, and ignored in input.
+	Health *ClusterHealth `json:"health,omitempty" bind:"ignored"`
+	Units  *int           `json:"units,omitempty" bind:"ignored"`
 }
 
 // ClusterProtocol is how a CRM is spoken to. The default is ProtocolHTTP.

@@ -53,7 +53,7 @@ func EncodeRuntimeState(s RuntimeState) ([]byte, error) {
 
 // EncodeCluster is EncodePackage for a cluster. ManagedBy is part of the line.
 func EncodeCluster(c Cluster) ([]byte, error) {
-	c.Meta = Meta{}
+	c.Meta, c.Health, c.Units = Meta{}, nil, nil
 	line, err := encodeMembers(&c)
 	if err != nil {
 		return nil, fmt.Errorf("encode cluster: %w", err)
