@@ -53,13 +53,8 @@ func (rq request) clusters() ([]model.ClusterInfo, error) {
 	return clusters, nil
 }
 
-// clusterAnswer is one cluster as it is stored, with what is known of it now.
-type clusterAnswer struct {
-	model.Cluster
-	Health model.ClusterHealth `json:"health"`
-	Units  int                 `json:"units"`
-}
-
+// handleGetCluster answers with a cluster as it is stored, and what is known of
+// it now.
 func (s *Server) handleGetCluster(rq request) error {
 	info, err := rq.cluster()
 	if err != nil {
@@ -69,7 +64,8 @@ func (s *Server) handleGetCluster(rq request) error {
 	if !ok {
 		return clusterMissing(info.Name)
 	}
-	body, err := json.Marshal(clusterAnswer{spec, info.Health, info.Units}, jsonv1.OmitEmptyWithLegacySemantics(true))
+	spec.Health, spec.Units = &info.Health, &info.Units
+	body, err := json.Marshal(spec, jsonv1.OmitEmptyWithLegacySemantics(true))
 	if err != nil {
 		return fmt.Errorf("encode cluster: %w", err)
 	}

@@ -45,6 +45,10 @@ func (rq request) storeDeployment(inPath string, code func(storage.Outcome) int)
 	if err != nil {
 		return err
 	}
+	dryRun, _, err := rq.queryBool("dry_run")
+	if err != nil {
+		return err
+	}
 	d, err := decodeBody(rq, model.DecodeDeployment)
 	if err != nil {
 		return err
@@ -61,6 +65,9 @@ func (rq request) storeDeployment(inPath string, code func(storage.Outcome) int)
 	cmd, err := putDeployment(d, mode, pre.version)
 	if err != nil {
 		return err
+	}
+	if dryRun {
+		return rq.dryRunDeployment(cmd, pre)
 	}
 	res, err := rq.apply(cmd, requestID(key, ""))
 	if err != nil {
@@ -140,12 +147,20 @@ func putDeployment(d model.Deployment, mode storage.PutMode, ifMatch uint64) (st
 }
 
 // handleDeleteDeployment marks the deployment deleted; with ?wait= it answers
-// once its last unit is gone. deleted_envs are the environments that hold a unit
+// once its last unit is gone. With ?cluster= it is taken off one cluster only.
+// deleted_envs are the environments that hold a unit
 // when the request arrives, or those it targets when none does.
 func (s *Server) handleDeleteDeployment(rq request) error {
 	name, err := rq.pathParam("key")
 	if err != nil {
 		return err
+	}
+	cluster, err := rq.queryAlias("cluster", "env")
+	if err != nil {
+		return err
+	}
+	if cluster != "" {
+		return rq.removeFromCluster(cluster)
 	}
 	key, pre, err := rq.writeOptions()
 	if err != nil {

@@ -5,7 +5,7 @@
 // stored documents to the socket as they are. The rules that must hold when a
 // change commits are not here (see fsm); what a request may use up (bytes,
 // time, connections, watchers) is. The package never sees Raft, bbolt, gossip
-// or a CRM: what it needs of them is declared in Deps.
+// nor speaks to a CRM: what it needs of them is declared in Deps.
 //
 // Three places hold what all handlers share: routes.go is the one table of
 // routes, middleware.go the one chain that every request passes, status.go the

@@ -49,9 +49,9 @@ func asModelError(err error) *model.Error {
 
 // writeError answers err in the one shape that all errors have:
 //
-//	{"error":text,"code":code,"problems":[{"path","message"}],"oldest":N,"request_id":id}
+//	{"error":text,"code":code,"problems":[{"path","message"}],"oldest":N,"cluster":name,"request_id":id}
 //
-// problems and oldest appear only where there are any.
+// problems, oldest and cluster appear only where there are any.
 func (s *Server) writeError(ctx *fasthttp.RequestCtx, requestID string, err error) {
 	e := asModelError(err)
 	code := status(e.Code)
@@ -99,6 +99,11 @@ func appendError(dst []byte, code int, message string, e *model.Error, cause err
 	if errors.As(cause, &compacted) {
 		dst = append(dst, `,"oldest":`...)
 		dst = strconv.AppendUint(dst, compacted.Oldest, 10)
+	}
+	var failed *model.ClusterFailure
+	if errors.As(cause, &failed) {
+		dst = append(dst, `,"cluster":`...)
+		dst = appendText(dst, failed.Cluster, hide)
 	}
 	dst = append(dst, `,"request_id":`...)
 	dst = appendText(dst, requestID, hide)

@@ -39,13 +39,22 @@ func (s *Server) handlePutPackage(rq request) error {
 
 // storePackage stores the package in the body; inPath, when not empty, is what
 // its name must be. Embedded deployments are validated and dropped, or stored
-// as deployments when ?apply_deployments=true.
+// as deployments when ?apply_deployments=true. With ?force=true classes that are
+// deployed may vanish; with ?dry_run=true nothing is stored.
 func (rq request) storePackage(inPath string, mode storage.PutMode) error {
 	key, pre, err := rq.writeOptions()
 	if err != nil {
 		return err
 	}
 	applyDeployments, _, err := rq.queryBool("apply_deployments")
+	if err != nil {
+		return err
+	}
+	force, _, err := rq.queryBool("force")
+	if err != nil {
+		return err
+	}
+	dryRun, _, err := rq.queryBool("dry_run")
 	if err != nil {
 		return err
 	}
@@ -67,11 +76,15 @@ func (rq request) storePackage(inPath string, mode storage.PutMode) error {
 	if err != nil {
 		return err
 	}
+	cmd.Force = force
 	var commands []storage.PutDeployment
 	if applyDeployments {
 		if commands, err = embeddedDeployments(pkg.Name, deployments); err != nil {
 			return err
 		}
+	}
+	if dryRun {
+		return rq.dryRunPackage(cmd, commands, pre)
 	}
 	res, err := rq.apply(cmd, requestID(key, ""))
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/valyala/fasthttp"
-
 )
 
 // Server is the HTTP side of one node. Its methods may be called from many

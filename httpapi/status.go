@@ -31,6 +31,10 @@ var statusOf = map[model.Code]int{
 	model.CodeUnknownOutcome:     fasthttp.StatusGatewayTimeout,
 	model.CodeInternal:           fasthttp.StatusInternalServerError,
 
+	model.CodeClusterFailed:      fasthttp.StatusBadGateway,
+	model.CodeClusterUnavailable: fasthttp.StatusServiceUnavailable,
+	model.CodeClusterTimeout:     fasthttp.StatusGatewayTimeout,
+
 	codeMethodNotAllowed:     fasthttp.StatusMethodNotAllowed,
 	codeUnsupportedMediaType: fasthttp.StatusUnsupportedMediaType,
 	codeRequestTimeout:       fasthttp.StatusRequestTimeout,

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -108,4 +110,53 @@ func observe(key string, doc []byte) (*observedDeployment, error) {
 		return nil, fmt.Errorf("decode deployment %q: %w", key, err)
 	}
 	return &d, nil
+}
+
+// awaitNoUnits looks at a deployment's units from index on until none is left in
+// a cluster, or wait is over.
+func (rq request) awaitNoUnits(key, cluster string, index uint64, wait time.Duration) (gone bool, err error) {
+	defer rq.s.waiting.Add(-1)
+	crowded := rq.s.waiting.Add(1) > int64(rq.s.cfg.MaxWaiters)
+	ctx, cancel := context.WithTimeout(rq.s.watches.ctx, wait)
+	defer cancel()
+	for {
+		info, err := rq.s.deps.Store.View(ctx, storage.ReadOptions{Consistency: storage.Stale, MinIndex: index}, func(r storage.Reader) error {
+			units, err := storage.DecodeUnits(r, key)
+			gone = !slices.ContainsFunc(units, func(u model.UnitStatus) bool { return u.Cluster == cluster })
+			return err
+		})
+		if err == nil && !gone && !crowded {
+			index, err = rq.awaitChangeOf(ctx, key, info.Index)
+		}
+		var compacted *storage.CompactedError
+		switch {
+		case errors.As(err, &compacted):
+			// Too slow for the kept history: look again.
+		case err != nil && ctx.Err() != nil:
+			return false, nil
+		case err != nil, gone, crowded:
+			return gone, err
+		}
+	}
+}
+
+// awaitChangeOf returns once a unit of a deployment, or the deployment, has
+// changed after since.
+func (rq request) awaitChangeOf(ctx context.Context, key string, since uint64) (uint64, error) {
+	watcher, err := rq.s.deps.Store.Watch(ctx, storage.WatchOptions{Since: since, Kinds: []storage.Kind{storage.KindUnit, storage.KindDeployment}})
+	if err != nil {
+		return since, err
+	}
+	defer watcher.Close()
+	for {
+		events, index, err := watcher.Next(ctx)
+		if err != nil {
+			return since, err
+		}
+		for _, event := range events {
+			if owner, _, _ := strings.Cut(event.Key, "/"); owner == key {
+				return index, nil
+			}
+		}
+	}
 }

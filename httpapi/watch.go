@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -100,18 +101,31 @@ func (rq request) queryKinds() ([]storage.Kind, error) {
 			continue
 		}
 		for text := range strings.SplitSeq(string(value), ",") {
-			switch kind := storage.Kind(strings.TrimSpace(text)); kind {
-			case storage.KindPackage, storage.KindDeployment, storage.KindUnit, storage.KindRuntimeState:
-				kinds = append(kinds, kind)
-			default:
-				return nil, invalidField("kind", "query parameter kind must be package, deployment, unit or runtime_state, not %q", printable([]byte(text)))
+			kind := storage.Kind(strings.TrimSpace(text))
+			if !slices.Contains(watchKinds, kind) {
+				return nil, invalidField("kind", "query parameter kind must be one of %s, not %q", joinKinds(watchKinds), printable([]byte(text)))
 			}
+			kinds = append(kinds, kind)
 			if len(kinds) > 16 {
 				return nil, invalidField("kind", "query parameter kind names too many kinds")
 			}
 		}
 	}
 	return kinds, nil
+}
+
+// watchKinds are the kinds of documents whose changes can be watched.
+var watchKinds = []storage.Kind{
+	storage.KindPackage, storage.KindDeployment, storage.KindUnit, storage.KindRuntimeState,
+	storage.KindCluster, storage.KindClusterHealth, storage.KindEvent, storage.KindRevision,
+}
+
+func joinKinds(kinds []storage.Kind) string {
+	names := make([]string, len(kinds))
+	for i, kind := range kinds {
+		names[i] = string(kind)
+	}
+	return strings.Join(names, ", ")
 }
 
 // openWatch reserves a place for a stream and opens the store's side of it.

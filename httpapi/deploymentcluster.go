@@ -1,0 +1,71 @@
+package httpapi
+
+import (
+	"slices"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/oprc/oprc-pm/model"
+	"github.com/oprc/oprc-pm/storage"
+)
+
+// removeFromCluster takes a cluster off the targets of a deployment, so that its
+// unit there is removed and the others stay.
+func (rq request) removeFromCluster(cluster string) error {
+	wait, err := rq.queryWait()
+	if err != nil {
+		return err
+	}
+	d, res, err := rq.changeDeployment("remove from "+cluster, func(r storage.Reader, d *model.Deployment) error {
+		return dropTarget(r, d, cluster)
+	})
+	if err != nil {
+		return err
+	}
+	code, message := fasthttp.StatusOK, "Deployment deleted from cluster "+cluster
+	if wait > 0 {
+		gone, err := rq.awaitNoUnits(d.Key, cluster, res.Index, wait)
+		if err != nil {
+			rq.s.deps.Logger.Warn("watch units for a waiting client", "key", d.Key, "cluster", cluster, "err", err)
+		}
+		if !gone {
+			code, message = fasthttp.StatusAccepted, "Deployment is being deleted from cluster "+cluster
+		}
+	}
+	return rq.answerJSON(code, appendDeletion(nil, d.Key, message, []string{cluster}))
+}
+
+// dropTarget removes a cluster from the explicit targets. A deployment that is
+// not there, and does not ask to be, stays as it is.
+func dropTarget(r storage.Reader, d *model.Deployment, cluster string) error {
+	conflict := func(format string, args ...any) error {
+		e := model.Errorf(model.CodeConflict, format, args...)
+		e.Problems = []model.Problem{{Path: "cluster", Message: e.Message}}
+		return e
+	}
+	i := slices.Index(d.TargetEnvs, cluster)
+	if i < 0 {
+		units, err := storage.DecodeUnits(r, d.Key)
+		if err != nil {
+			return err
+		}
+		there := slices.ContainsFunc(units, func(u model.UnitStatus) bool {
+			return u.Cluster == cluster && u.Phase != model.UnitDeleting
+		})
+		if there || len(d.TargetEnvs) == 0 {
+			return conflict("deployment %q does not name cluster %q in target_envs; where it runs is planned: cordon or drain the cluster, or change placement",
+				d.Key, cluster)
+		}
+		return nil
+	}
+	if len(d.TargetEnvs) == 1 {
+		// Without targets it would be placed anywhere.
+		return conflict("%q is the only target of deployment %q; delete the deployment instead", cluster, d.Key)
+	}
+	d.TargetEnvs = slices.Delete(slices.Clone(d.TargetEnvs), i, i+1)
+	delete(d.EnvTemplates, cluster)
+	if d.ODGM != nil {
+		delete(d.ODGM.EnvNodeIDs, cluster)
+	}
+	return nil
+}
