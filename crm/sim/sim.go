@@ -1,19 +1,13 @@
 package sim
 
 import (
-	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"net"
-	"net/http"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/oprc/oprc-pm/model"
 )
 
 // Config describes a simulated cluster. The zero value of every field but Name
@@ -21,7 +15,8 @@ import (
 type Config struct {
 	// Name of the cluster, as it calls itself.
 	Name string
-	// Version of the CRM; default "sim".
+	// Version of the CRM; default "sim". This, Nodes, Availability and Capacity
+	// can be changed at run time, see Vitals.
 	Version string
 	// Nodes of the cluster, all ready; default 3.
 	Nodes int
@@ -40,6 +35,13 @@ type Config struct {
 	// StateDir keeps the units across restarts; empty: they die with the
 	// process.
 	StateDir string
+	// Unimplemented are calls (see Call.Name) that the CRM does not know, until
+	// the faults are changed.
+	Unimplemented []string
+	// Auth is what callers must show. TLS, when not nil, is how the ports are
+	// secured; it must ask for client certificates if they are to be judged.
+	Auth Auth
+	TLS  *tls.Config
 	// JournalSize is the number of calls remembered; default 10000.
 	JournalSize int
 	// Logger may be nil.
@@ -65,6 +67,10 @@ func (c Config) Validate() error {
 	}
 	if !(c.Availability >= 0 && c.Availability <= 1) {
 		errs = append(errs, errors.New("availability must be between 0 and 1"))
+	}
+	errs = append(errs, validateCalls("unimplemented", c.Unimplemented))
+	if c.Auth.Certificate && (c.TLS == nil || c.TLS.ClientCAs == nil) {
+		errs = append(errs, errors.New("certificates of callers need TLS and the authorities that sign them"))
 	}
 	return errors.Join(errs...)
 }
@@ -95,8 +101,7 @@ func (c Config) withDefaults() Config {
 // called from many goroutines.
 type Sim struct {
 	cfg     Config
-	handler http.Handler
-	faults  faultBox
+	faults  *faultBox
 	journal *journal
 
 	openOnce sync.Once
@@ -107,17 +112,13 @@ type Sim struct {
 	commitMu sync.Mutex
 	store    stateDir
 
-	// mu guards units, term, rng.
-	mu    sync.Mutex
-	units map[string]Unit
-	term  uint64
-	rng   *rand.Rand
-}
-
-// Unit is a unit that the simulated cluster runs.
-type Unit struct {
-	Unit       model.DeploymentUnit `json:"unit"`
-	AcceptedAt time.Time            `json:"accepted_at"`
+	// mu guards what follows. units are by resource name.
+	mu     sync.Mutex
+	units  map[string]Unit
+	term   uint64
+	vitals Vitals
+	auth   Auth
+	rng    *rand.Rand
 }
 
 // New makes a simulated CRM. It does no I/O: the state directory is read by the
@@ -128,11 +129,14 @@ func New(cfg Config) *Sim {
 		cfg:     cfg,
 		journal: newJournal(cfg.JournalSize),
 		store:   stateDir{dir: cfg.StateDir},
-		units:   map[string]Unit{},
-		rng:     rand.New(rand.NewPCG(cfg.Seed, 0x6f707263)),
+		faults: newFaultBox(cfg.Now, Faults{
+			Latency: Duration(cfg.Latency), ErrorRate: cfg.ErrorRate, Unimplemented: cfg.Unimplemented,
+		}),
+		units:  map[string]Unit{},
+		vitals: vitalsOf(cfg),
+		auth:   cfg.Auth,
+		rng:    rand.New(rand.NewPCG(cfg.Seed, 0x6f707263)),
 	}
-	s.faults.set(Faults{Latency: Duration(cfg.Latency), ErrorRate: cfg.ErrorRate})
-	s.handler = s.routes()
 	return s
 }
 
@@ -152,73 +156,4 @@ func (s *Sim) open() error {
 		s.units, s.term = units, term
 	})
 	return s.openErr
-}
-
-// Run serves the API on l until ctx ends, and returns nil then. It closes l and
-// waits for its connections; calls that still hang are cut off.
-func (s *Sim) Run(ctx context.Context, l net.Listener) error {
-	if err := s.open(); err != nil {
-		return errors.Join(err, l.Close())
-	}
-	base, cancelCalls := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancelCalls()
-	server := &http.Server{
-		Handler:           s,
-		BaseContext:       func(net.Listener) context.Context { return base },
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      2 * time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	s.cfg.Logger.Info("simulated crm serves", "cluster", s.cfg.Name, "addr", l.Addr().String())
-
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve simulated cluster %s: %w", s.cfg.Name, err)
-	case <-ctx.Done():
-	}
-	cancelCalls() // what hangs on purpose must not hold up the end
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer cancel()
-	if server.Shutdown(grace) != nil {
-		_ = server.Close() // out of patience; its error is the listener's, closed already
-	}
-	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve simulated cluster %s: %w", s.cfg.Name, err)
-	}
-	return nil
-}
-
-// Units returns the units by id, sorted.
-func (s *Sim) Units() []Unit {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	units := make([]Unit, 0, len(s.units))
-	for _, id := range slices.Sorted(maps.Keys(s.units)) {
-		units = append(units, s.units[id])
-	}
-	return units
-}
-
-// Term returns the highest term seen.
-func (s *Sim) Term() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.term
-}
-
-// Lose drops a unit behind the control plane's back, as a cluster that was
-// rebuilt would. It tells whether the unit was there.
-func (s *Sim) Lose(id string) (bool, error) {
-	if err := s.open(); err != nil {
-		return false, err
-	}
-	s.commitMu.Lock()
-	defer s.commitMu.Unlock()
-	effect, err := s.remove(id)
-	return effect == EffectDeleted, err
 }

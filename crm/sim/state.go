@@ -1,10 +1,11 @@
 package sim
 
 import (
-	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oprc/oprc-pm/model"
@@ -22,14 +23,26 @@ const (
 	EffectRefused   Effect = "refused"
 )
 
-// refusal is an answer that is not a success.
-type refusal struct {
-	status  int
-	code    string
-	message string
+// Unit is a unit that the simulated cluster runs.
+type Unit struct {
+	Unit       model.DeploymentUnit `json:"unit"`
+	AcceptedAt time.Time            `json:"accepted_at"`
 }
 
-func (r *refusal) Error() string { return r.message }
+// resourceName is the name under which a cluster keeps a unit, as real CRMs work
+// it out: ids that differ in other characters only are one resource.
+func resourceName(id string) string {
+	name := strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			return c
+		case c >= 'A' && c <= 'Z':
+			return c - 'A' + 'a'
+		}
+		return '-'
+	}, id)
+	return strings.Trim(name, "-")
+}
 
 // advance refuses a term that is older than the highest seen, and remembers a
 // newer one before anything is done in its name. The caller holds commitMu.
@@ -37,15 +50,17 @@ func (s *Sim) advance(term uint64) error {
 	if term == 0 {
 		return nil
 	}
-	s.mu.Lock()
-	seen := s.term
-	s.mu.Unlock()
-	switch {
+	switch seen := s.Term(); {
 	case term < seen:
-		return &refusal{http.StatusConflict, "stale_term", "a leader of a newer term has called"}
+		return staleTerm()
 	case term == seen:
 		return nil
 	}
+	return s.putTerm(term)
+}
+
+// putTerm remembers a term. The caller holds commitMu.
+func (s *Sim) putTerm(term uint64) error {
 	if err := s.store.putTerm(term); err != nil {
 		return err
 	}
@@ -57,26 +72,34 @@ func (s *Sim) advance(term uint64) error {
 
 // create adds a unit, unless it is there. The caller holds commitMu.
 func (s *Sim) create(unit model.DeploymentUnit) (Effect, error) {
+	name := resourceName(unit.ID)
 	s.mu.Lock()
-	present, exists := s.units[unit.ID]
-	count := len(s.units)
+	present, exists := s.units[name]
+	count, capacity := len(s.units), s.vitals.Capacity
 	s.mu.Unlock()
 	switch {
-	case exists && present.Unit.DeploymentKey != unit.DeploymentKey:
+	case exists && present.Unit.ID != unit.ID:
+		return EffectRefused, &refusal{http.StatusConflict, "already_exists", "the id is too much like that of another unit"}
+	case exists && unit.DeploymentKey != "" && present.Unit.DeploymentKey != unit.DeploymentKey:
 		return EffectRefused, &refusal{http.StatusConflict, "already_exists", "the id belongs to a unit of another deployment"}
 	case exists:
 		return EffectUnchanged, nil
-	case s.cfg.Capacity > 0 && count >= s.cfg.Capacity:
+	case capacity > 0 && count >= capacity:
 		return EffectRefused, &refusal{http.StatusInsufficientStorage, "capacity_exceeded", "the cluster has no room for another unit"}
 	}
+	return EffectCreated, s.keep(name, unit)
+}
+
+// keep stores a unit. The caller holds commitMu.
+func (s *Sim) keep(name string, unit model.DeploymentUnit) error {
 	accepted := Unit{Unit: unit, AcceptedAt: s.cfg.Now().UTC()}
-	if err := s.store.putUnit(accepted); err != nil {
-		return EffectNone, err
+	if err := s.store.putUnit(name, accepted); err != nil {
+		return err
 	}
 	s.mu.Lock()
-	s.units[unit.ID] = accepted
+	s.units[name] = accepted
 	s.mu.Unlock()
-	return EffectCreated, nil
+	return nil
 }
 
 // remove drops a unit. The caller holds commitMu.
@@ -84,11 +107,11 @@ func (s *Sim) remove(id string) (Effect, error) {
 	if _, exists := s.unit(id); !exists {
 		return EffectAbsent, nil
 	}
-	if err := s.store.deleteUnit(id); err != nil {
+	if err := s.store.deleteUnit(resourceName(id)); err != nil {
 		return EffectNone, err
 	}
 	s.mu.Lock()
-	delete(s.units, id)
+	delete(s.units, resourceName(id))
 	s.mu.Unlock()
 	return EffectDeleted, nil
 }
@@ -96,99 +119,66 @@ func (s *Sim) remove(id string) (Effect, error) {
 func (s *Sim) unit(id string) (Unit, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	unit, exists := s.units[id]
+	unit, exists := s.units[resourceName(id)]
 	return unit, exists
 }
 
-// Conditions of a unit.
-const (
-	conditionPending   = "Pending"
-	conditionDeploying = "Deploying"
-	conditionRunning   = "Running"
-)
-
-// condition computes a unit's state: pending for the first quarter of its way,
-// then deploying, then running. It also returns when that state began.
-func (s *Sim) condition(u Unit) (condition string, since time.Time) {
-	if forced := s.faults.get().Condition; forced != "" {
-		return forced, u.AcceptedAt
-	}
-	age, way := s.cfg.Now().Sub(u.AcceptedAt), s.cfg.TimeToRunning
-	switch {
-	case age >= way:
-		return conditionRunning, u.AcceptedAt.Add(way)
-	case age >= way/4:
-		return conditionDeploying, u.AcceptedAt.Add(way / 4)
-	}
-	return conditionPending, u.AcceptedAt
-}
-
-func phaseOf(condition string) string {
-	switch condition {
-	case conditionRunning:
-		return "RUNNING"
-	case conditionPending, conditionDeploying:
-		return "RESOURCE_PROVISIONING"
-	case "Down", "Failed":
-		return "FAILED"
-	}
-	return "UNKNOWN"
-}
-
-func (s *Sim) status(u Unit) model.CRMStatus {
-	condition, since := s.condition(u)
-	return model.CRMStatus{
-		ID:          u.Unit.ID,
-		Status:      condition,
-		Phase:       phaseOf(condition),
-		LastUpdated: since.UTC().Format(time.RFC3339Nano),
-	}
-}
-
-func (s *Sim) record(u Unit) model.DeploymentRecord {
-	status := s.status(u)
-	name := s.cfg.Name
-	record := model.DeploymentRecord{
-		ID:                u.Unit.ID,
-		DeploymentUnitID:  u.Unit.ID,
-		PackageName:       u.Unit.PackageName,
-		ClassKey:          u.Unit.ClassKey,
-		TargetEnvironment: u.Unit.TargetEnv,
-		ClusterName:       &name,
-		Status: model.DeploymentRecordStatus{
-			Condition: status.Status, Phase: status.Phase, LastUpdated: status.LastUpdated,
-		},
-		ResourceRefs: []model.ResourceReference{},
-		CreatedAt:    u.AcceptedAt.Format(time.RFC3339Nano),
-		UpdatedAt:    status.LastUpdated,
-	}
-	for _, function := range u.Unit.Functions {
-		record.ResourceRefs = append(record.ResourceRefs, model.ResourceReference{
-			Kind: "Service", Name: u.Unit.ID + "." + function.FunctionKey,
-		})
-	}
-	return record
-}
-
-// records returns the records that keep accepts, in the order of their ids.
-func (s *Sim) records(keep func(model.DeploymentRecord) bool) []model.DeploymentRecord {
+// Units returns the units by id, sorted.
+func (s *Sim) Units() []Unit {
 	s.mu.Lock()
-	units := maps.Clone(s.units)
-	s.mu.Unlock()
-	records := []model.DeploymentRecord{}
-	for _, id := range slices.Sorted(maps.Keys(units)) {
-		if record := s.record(units[id]); keep(record) {
-			records = append(records, record)
-		}
+	defer s.mu.Unlock()
+	units := make([]Unit, 0, len(s.units))
+	for _, name := range slices.Sorted(maps.Keys(s.units)) {
+		units = append(units, s.units[name])
 	}
-	return records
+	return units
 }
 
-// asRefusal returns err as a refusal; a fault of ours becomes a 500.
-func asRefusal(err error) *refusal {
-	var r *refusal
-	if errors.As(err, &r) {
-		return r
+// Term returns the highest term seen.
+func (s *Sim) Term() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.term
+}
+
+// SetTerm makes the simulator believe that term is the highest it has seen, as a
+// CRM does that another control plane has called, or that forgot.
+func (s *Sim) SetTerm(term uint64) error {
+	return s.behindTheBack(func() error { return s.putTerm(term) })
+}
+
+// Inject puts a unit there behind the control plane's back. It fails when the id
+// is taken or unusable; capacity is ignored.
+func (s *Sim) Inject(unit model.DeploymentUnit) error {
+	return s.behindTheBack(func() error {
+		name := resourceName(unit.ID)
+		if name == "" {
+			return &refusal{http.StatusUnprocessableEntity, "invalid", "id: must have a letter or digit"}
+		}
+		if present, exists := s.unit(unit.ID); exists {
+			return &refusal{http.StatusConflict, "already_exists", fmt.Sprintf("unit %s is there already", present.Unit.ID)}
+		}
+		return s.keep(name, unit)
+	})
+}
+
+// Lose drops a unit behind the control plane's back, as a cluster that was
+// rebuilt would. It tells whether the unit was there.
+func (s *Sim) Lose(id string) (lost bool, err error) {
+	err = s.behindTheBack(func() error {
+		effect, err := s.remove(id)
+		lost = effect == EffectDeleted
+		return err
+	})
+	return lost, err
+}
+
+// behindTheBack makes a change that is no call.
+func (s *Sim) behindTheBack(change func() error) error {
+	if err := s.open(); err != nil {
+		return err
 	}
-	return &refusal{http.StatusInternalServerError, "internal", "the simulator cannot keep its state"}
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	return change()
 }

@@ -15,15 +15,15 @@ import (
 // as a whole, so a crash leaves the old one or the new one. The zero value keeps
 // nothing. It is for one goroutine at a time.
 //
-//	units/ID.json   a Unit
-//	term            the highest term seen, in decimal
+//	units/NAME.json   a Unit, by its resource name
+//	term              the highest term seen, in decimal
 type stateDir struct{ dir string }
 
 const unitSuffix = ".json"
 
 func (d stateDir) unitsDir() string { return filepath.Join(d.dir, "units") }
 
-func (d stateDir) unitPath(id string) string { return filepath.Join(d.unitsDir(), id+unitSuffix) }
+func (d stateDir) unitPath(name string) string { return filepath.Join(d.unitsDir(), name+unitSuffix) }
 
 func (d stateDir) termPath() string { return filepath.Join(d.dir, "term") }
 
@@ -70,7 +70,7 @@ func readUnit(path string) (unit Unit, err error) {
 	return unit, json.Unmarshal(data, &unit)
 }
 
-func (d stateDir) putUnit(unit Unit) error {
+func (d stateDir) putUnit(name string, unit Unit) error {
 	if d.dir == "" {
 		return nil
 	}
@@ -78,14 +78,14 @@ func (d stateDir) putUnit(unit Unit) error {
 	if err != nil {
 		return fmt.Errorf("encode unit: %w", err)
 	}
-	return replaceFile(d.unitPath(unit.Unit.ID), data)
+	return replaceFile(d.unitPath(name), data)
 }
 
-func (d stateDir) deleteUnit(id string) error {
+func (d stateDir) deleteUnit(name string) error {
 	if d.dir == "" {
 		return nil
 	}
-	if err := os.Remove(d.unitPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(d.unitPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("delete unit: %w", err)
 	}
 	return syncDir(d.unitsDir())
