@@ -233,6 +233,7 @@ func summarize(view inventory.ClusterView) Cluster {
 	cluster := Cluster{
 		Status:   view.Health.Status,
 		Suspect:  view.Health.Status == model.ClusterDegraded && view.Health.Reason == reasonProbeFailed,
+		Seen:     !view.Health.LastSeen.IsZero(),
 		Cordoned: view.Spec.Cordoned,
 		Draining: view.Spec.Draining,
 	}

@@ -64,7 +64,7 @@ func (r *round) judgeBrake() {
 	suspects := 0
 	for _, cluster := range r.in.Clusters {
 		switch {
-		case !cluster.known():
+		case !cluster.Seen:
 			continue
 		case cluster.lost():
 			r.out.Lost++
@@ -118,7 +118,7 @@ func (r *round) judgeStay(d Deployment, place Place, cluster Cluster) {
 			r.out.Held++
 			return
 		}
-	case d.Failover && cluster.known() && cluster.Status == model.ClusterUnhealthy:
+	case d.Failover && cluster.Status == model.ClusterUnhealthy && !cluster.Since.IsZero():
 		toleration := r.cfg.Toleration
 		if d.Toleration != nil {
 			toleration = *d.Toleration

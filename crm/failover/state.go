@@ -24,18 +24,19 @@ type Cluster struct {
 	Status string
 	// Since is when Status became what it is; zero when it was never known.
 	Since time.Time
+	// Seen: the cluster has answered at some time. One that never did may be
+	// configured wrongly, and says nothing about an outage.
+	Seen bool
 	// Suspect: probes fail, but not yet for long enough to call it lost.
 	Suspect  bool
 	Cordoned bool
 	Draining bool
 }
 
-// lost tells whether nothing is heard of a cluster that was heard of before.
+// lost tells whether a cluster is out of action that was in action before.
 func (c Cluster) lost() bool {
-	return c.known() && (c.Status == model.ClusterUnhealthy || c.Status == model.ClusterUnknown)
+	return c.Seen && (c.Status == model.ClusterUnhealthy || c.Status == model.ClusterUnknown)
 }
-
-func (c Cluster) known() bool { return !c.Since.IsZero() }
 
 // Deployment is what is decided by of a deployment.
 type Deployment struct {

@@ -1,0 +1,154 @@
+package drift
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/oprc/oprc-pm/crm/inventory"
+	"github.com/oprc/oprc-pm/model"
+)
+
+// findings are the differences between a list and what is recorded, each sorted
+// by id.
+type findings struct {
+	// missing are accepted units that the list lacks.
+	missing []inventory.UnitRef
+	// changed are units of which the list tells another phase.
+	changed []changedUnit
+	// unknown are records of units of our form that nobody recorded; foreign
+	// counts those of another form.
+	unknown []model.DeploymentRecord
+	foreign int
+}
+
+type changedUnit struct {
+	unit               inventory.UnitRef
+	condition, message string
+}
+
+// compare finds the differences between a list of records and the units that
+// were recorded before it was taken and after. It is pure.
+func compare(before, after []inventory.UnitRef, records []model.DeploymentRecord) findings {
+	earlier, now := byID(before), byID(after)
+	var f findings
+	seen := map[string]bool{}
+	for _, record := range records {
+		unit, known := find(now, record)
+		if !known {
+			if _, was := find(earlier, record); !was {
+				f.note(record)
+			}
+			continue // was: it has just been removed
+		}
+		seen[unit.Unit] = true
+		was, existed := earlier[unit.Unit]
+		phase := phaseOf(record.Status.Condition)
+		// A unit on its way is followed by the dispatcher, closer than a list can.
+		if existed && was.Phase == unit.Phase && settled(unit) && phase != "" && phase != unit.Phase {
+			f.changed = append(f.changed, changedUnit{unit, record.Status.Condition, text(record.Status.Message)})
+		}
+	}
+	for _, unit := range after {
+		was, existed := earlier[unit.Unit]
+		if existed && accepted(was) && accepted(unit) && !seen[unit.Unit] {
+			f.missing = append(f.missing, unit)
+		}
+	}
+	slices.SortFunc(f.missing, func(a, b inventory.UnitRef) int { return cmp.Compare(a.Unit, b.Unit) })
+	slices.SortFunc(f.changed, func(a, b changedUnit) int { return cmp.Compare(a.unit.Unit, b.unit.Unit) })
+	slices.SortFunc(f.unknown, func(a, b model.DeploymentRecord) int { return cmp.Compare(unitID(a), unitID(b)) })
+	return f
+}
+
+// note counts in a record that nobody recorded.
+func (f *findings) note(record model.DeploymentRecord) {
+	switch {
+	case gone(record.Status.Condition):
+		// The CRM remembers a unit that it does not run any more.
+	case ours(unitID(record)):
+		f.unknown = append(f.unknown, record)
+	default:
+		f.foreign++
+	}
+}
+
+// byID leads from both ids of each unit to it.
+func byID(units []inventory.UnitRef) map[string]inventory.UnitRef {
+	ids := make(map[string]inventory.UnitRef, len(units))
+	for _, unit := range units {
+		if unit.CRMID != "" {
+			ids[unit.CRMID] = unit
+		}
+	}
+	for _, unit := range units {
+		ids[unit.Unit] = unit // our own id wins over what a CRM made of another
+	}
+	return ids
+}
+
+func find(units map[string]inventory.UnitRef, record model.DeploymentRecord) (inventory.UnitRef, bool) {
+	if unit, known := units[record.DeploymentUnitID]; known && record.DeploymentUnitID != "" {
+		return unit, true
+	}
+	unit, known := units[record.ID]
+	return unit, known && record.ID != ""
+}
+
+// accepted tells whether the CRM has said that it has the unit.
+func accepted(unit inventory.UnitRef) bool {
+	switch unit.Phase {
+	case model.UnitDeploying, model.UnitRunning, model.UnitDown:
+		return unit.CRMID != ""
+	case model.UnitPending, model.UnitDeleting:
+	}
+	return false
+}
+
+func settled(unit inventory.UnitRef) bool {
+	return accepted(unit) && unit.Phase != model.UnitDeploying
+}
+
+// phaseOf maps a CRM's condition to a unit's phase, "" when it says nothing.
+func phaseOf(condition string) model.UnitPhase {
+	switch strings.ToLower(condition) {
+	case "running", "scaling":
+		return model.UnitRunning
+	case "pending", "provisioning", "deploying":
+		return model.UnitDeploying
+	case "down", "failed", "terminated", "deleted":
+		return model.UnitDown
+	}
+	return ""
+}
+
+func gone(condition string) bool {
+	return strings.EqualFold(condition, "deleted") || strings.EqualFold(condition, "terminated")
+}
+
+// unitID is the id under which a record's unit was asked for.
+func unitID(record model.DeploymentRecord) string {
+	return cmp.Or(record.DeploymentUnitID, record.ID)
+}
+
+// crmID is the id by which the CRM knows a record's unit.
+func crmID(record model.DeploymentRecord) string {
+	return cmp.Or(record.ID, record.DeploymentUnitID)
+}
+
+// form is that of the ids which planning gives: a readable part and 16
+// characters of lower-case base32.
+var form = regexp.MustCompile(`^[a-z][a-z0-9-]*-[a-z2-7]{16}$`)
+
+// maxUnitID is the length of a DNS label, which our ids are.
+const maxUnitID = 63
+
+func ours(id string) bool { return len(id) <= maxUnitID && form.MatchString(id) }
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
