@@ -37,10 +37,17 @@ func TestDecodersAreBounded(t *testing.T) {
 		return append(binary.AppendUvarint(head, uint64(size/perElement)), noise...)
 	}
 	head := append([]byte{proposalVersion, byte(kindRecordUnitStatus), 0, 0, 0, 0}, make([]byte, 8+1)...)
+	withKind := func(head []byte, k kind) []byte {
+		head = bytes.Clone(head[:len(head)-1]) // There is no generation.
+		head[1] = byte(k)
+		return head
+	}
 	inputs := map[string][]byte{
 		"entry":    counted([]byte{entryVersion}, minProposal+1),
 		"units":    counted(bytes.Clone(head), 3),
 		"removals": counted(append(bytes.Clone(head), 0), 2),
+		"health":   counted(withKind(head, kindRecordClusterHealth), 2),
+		"events":   counted(withKind(head, kindRecordEvents), 3),
 		"result":   counted(make([]byte, 7), 2),
 		"requests": counted(nil, minRemembered),
 	}

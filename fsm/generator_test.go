@@ -166,7 +166,7 @@ func (g *generator) putDeployment() storage.Command {
 }
 
 func (g *generator) record() storage.Command {
-	c := storage.RecordUnitStatus{Deployment: g.name("d", 10), Generation: 1 + g.Uint64N(3), Forget: g.IntN(4) == 0}
+	c := storage.RecordUnitStatus{Deployment: g.name("d", 10), Generation: 1 + g.Uint64N(1+g.Uint64N(12)), Forget: g.IntN(4) == 0}
 	for _, cluster := range g.some("env", 4) {
 		if g.IntN(2) == 0 {
 			c.Remove = append(c.Remove, storage.UnitRef{Cluster: cluster, Unit: g.name("u", 2)})

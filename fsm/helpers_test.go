@@ -39,8 +39,16 @@ func tryOpen(dir string, change ...func(*Config)) (*FSM, error) {
 	for _, fn := range change {
 		fn(&cfg)
 	}
-	return Open(cfg)
+	f, err := Open(cfg)
+	if err == nil {
+		f.machine.maxEvents = keptEvents
+	}
+	return f, err
 }
+
+// keptEvents is how many events the state machines of tests keep: few enough
+// that a short log makes them drop some.
+const keptEvents = 25
 
 func bootID(id string) func(*Config) { return func(c *Config) { c.BootID = id } }
 
@@ -291,7 +299,21 @@ func newWorld(t testing.TB) *world {
 			t.Errorf("close: %v", err)
 		}
 	})
-	return &world{TB: t, db: db, machine: NewMachine(), term: 5}
+	return &world{TB: t, db: db, machine: newMachine(), term: 5}
+}
+
+func newMachine() *Machine {
+	m := NewMachine()
+	m.maxEvents = keptEvents
+	return m
+}
+
+// view reads what the world holds.
+func (w *world) view(fn func(r storage.Reader) error) {
+	w.Helper()
+	if err := w.db.View(func(r storage.Reader, _ bolt.Meta) error { return fn(r) }); err != nil {
+		w.Fatal(err)
+	}
 }
 
 // run applies proposals as one entry.

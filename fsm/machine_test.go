@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -114,8 +115,35 @@ func TestPutPackage(t *testing.T) {
 		{name: "err_cycle_of_three", given: []storage.Command{namedPackage(t, "top", "app")}, command: namedPackage(t, "base", "top"),
 			code: model.CodeInvalid, path: "dependencies", message: "base -> top -> app -> base"},
 		{name: "err_empty_document", command: storage.PutPackage{Name: "new"}, code: model.CodeInvalid, message: "empty"},
-		{name: "err_class_vanishes", command: bare, code: model.CodeConflict, path: "classes", message: `"main"`},
+		{name: "err_class_vanishes", command: bare, code: model.CodeConflict, path: "classes", message: `class "main" is missing but deployed (busy, idle)`},
+		{name: "ok_class_vanishes_by_force", command: forced(bare), want: storage.Updated, generation: 2},
+		{name: "ok_force_for_nothing", command: forced(namedPackage(t, "app")), want: storage.Updated, generation: 2},
+		{name: "err_force_is_for_classes_only", command: forced(namedPackage(t, "base", "app")), code: model.CodeInvalid, path: "dependencies", message: "cycle"},
 	})
+}
+
+// TestVanishingClassesAreNamed: who refuses says what about, but not without end.
+func TestVanishingClassesAreNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := model.Package{Name: "app"}
+	for i := range 7 {
+		p.Classes = append(p.Classes, model.Class{Key: fmt.Sprint("c", i)})
+	}
+	w.must(pkgCommand(t, p))
+	for i := range 7 {
+		for j := range 7 - i {
+			w.must(encodeDeployment(t, model.Deployment{Key: fmt.Sprintf("d%d%d", i, j), PackageName: "app", ClassKey: fmt.Sprint("c", i)}))
+		}
+	}
+	result := w.do(pkgCommand(t, model.Package{Name: "app"}))
+	const want = `classes: class "c0" is missing but deployed (d00, d01, d02, d03, d04 and 2 more); ` +
+		`class "c1" is missing but deployed (d10, d11, d12, d13, d14 and 1 more); ` +
+		`class "c2" is missing but deployed (d20, d21, d22, d23, d24); class "c3" is missing but deployed (d30, d31, d32, d33); ` +
+		`class "c4" is missing but deployed (d40, d41, d42); and 2 more classes`
+	if result.Code != model.CodeConflict || result.Message != want {
+		t.Errorf("got %+v\nwant the message %s", result, want)
+	}
 }
 
 func TestDeletePackage(t *testing.T) {

@@ -60,8 +60,10 @@ func TestReplayIsDeterministic(t *testing.T) {
 					t.Errorf("contents %s (-want +got):\n%s", name, diff)
 				}
 				checkDigest(t, other)
+				checkIndexes(t, other)
 			}
 			checkMix(t, want)
+			checkChanges(t, a)
 		})
 	}
 }
@@ -90,12 +92,43 @@ func checkMix(t *testing.T, results map[uint64][]storage.Result) {
 	}
 }
 
+// checkChanges makes sure that documents of every kind came and went.
+func checkChanges(t *testing.T, f *FSM) {
+	t.Helper()
+	w, err := f.Watch(storage.WatchOptions{Since: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	seen := map[string]int{}
+	for index := uint64(1); index < f.AppliedIndex(); {
+		var events []storage.Event
+		if events, index, err = w.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, event := range events {
+			seen[fmt.Sprint(event.Type, " ", event.Kind)]++
+		}
+	}
+	for _, kind := range []storage.Kind{
+		storage.KindPackage, storage.KindDeployment, storage.KindUnit, storage.KindCluster, storage.KindClusterHealth,
+		storage.KindEvent, storage.KindRevision,
+	} {
+		for _, change := range []storage.EventType{storage.EventPut, storage.EventDelete} {
+			if name := fmt.Sprint(change, " ", kind); seen[name] < 5 {
+				t.Errorf("the log has %d changes of the sort %q, want some: %v", seen[name], name, seen)
+			}
+		}
+	}
+}
+
 func TestDigestIsThatOfTheContentAtEveryStep(t *testing.T) {
 	t.Parallel()
 	f := openFSM(t, t.TempDir())
 	for _, entry := range newGenerator(t, 42).log(300) {
 		apply(t, f, entry)
 		checkDigest(t, f)
+		checkIndexes(t, f)
 	}
 }
 

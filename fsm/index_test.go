@@ -1,0 +1,134 @@
+package fsm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/oprc/oprc-pm/model"
+	"github.com/oprc/oprc-pm/storage"
+	"github.com/oprc/oprc-pm/storage/bolt"
+)
+
+// checkIndexes compares every index key with a scan of the documents, and the
+// kept events with their sequence.
+func checkIndexes(t testing.TB, f *FSM) {
+	t.Helper()
+	if _, err := f.View(func(r storage.Reader) error { return compareIndexes(t, r) }); err != nil {
+		t.Fatalf("view: %v", err)
+	}
+}
+
+func compareIndexes(t testing.TB, r storage.Reader) error {
+	t.Helper()
+	want, err := indexKeys(r)
+	if err != nil {
+		return err
+	}
+	var got []string
+	err = storage.ScanPrefix(r, []byte("index/"), func(key, value []byte) (bool, error) {
+		if !bytes.Equal(value, storage.IndexValue) {
+			t.Errorf("value of %q: got %q, want %q", key, value, storage.IndexValue)
+		}
+		got = append(got, string(key))
+		return true, nil
+	})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("index keys (-scan of the documents +kept):\n%s", diff)
+	}
+	return err
+}
+
+// indexKeys are the index keys that the documents behind r ask for, sorted.
+func indexKeys(r storage.Reader) ([]string, error) {
+	var keys []string
+	add := func(index storage.Index, term, name string) { keys = append(keys, string(index.Key(term, name))) }
+	err := r.Scan(nil, nil, func(key, value []byte) (bool, error) {
+		prefix, name, _ := strings.Cut(string(key), "/")
+		switch prefix + "/" {
+		case storage.PackagePrefix:
+			p, err := model.ParsePackage(value)
+			if err != nil {
+				return false, err
+			}
+			tags, dependencies, _ := p.IndexTerms()
+			for _, tag := range tags {
+				add(storage.ByTag, tag, name)
+			}
+			for _, dependency := range dependencies {
+				add(storage.ByDependency, dependency, name)
+			}
+		case storage.DeploymentPrefix:
+			d, err := model.ParseDeployment(value)
+			if err != nil {
+				return false, err
+			}
+			add(storage.ByPackage, d.PackageName, name)
+			for _, env := range d.Environments() {
+				add(storage.ByEnvironment, env, name)
+			}
+		case storage.UnitPrefix:
+			u, err := model.ParseUnit(value)
+			if err != nil {
+				return false, err
+			}
+			add(storage.ByCluster, u.Cluster, u.DeploymentKey+"/"+u.ID)
+		case storage.StoredEventPrefix:
+			e, err := model.ParseEvent(value)
+			if err != nil {
+				return false, err
+			}
+			add(storage.ByEventSubject, e.Kind+"/"+e.Name, fmt.Sprintf("%020d", e.Sequence))
+			if want := fmt.Sprintf("%020d", e.Sequence); name != want {
+				return false, fmt.Errorf("event %d is kept as %s", e.Sequence, name)
+			}
+		}
+		return true, nil
+	})
+	slices.Sort(keys)
+	return keys, err
+}
+
+// TestUnitsGetTheirIndexWithTheFirstCluster is a state from before there were
+// clusters.
+func TestUnitsGetTheirIndexWithTheFirstCluster(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.must(namedPackage(t, "app"))
+	for _, name := range []string{"a", "b"} {
+		w.must(deployCommand(t, name, "app"), recordPut(name, 1, running(name, "east", "u-"+name), running(name, "west", "v-"+name)))
+	}
+	if err := w.db.Update(func(tx storage.Tx, _ *bolt.Meta) error {
+		var keys [][]byte
+		err := storage.ScanPrefix(tx, []byte(storage.ByCluster), func(key, _ []byte) (bool, error) {
+			keys = append(keys, bytes.Clone(key))
+			return true, nil
+		})
+		for _, key := range keys {
+			err = errors.Join(err, tx.Delete(key))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	count := func() (n int) {
+		w.view(func(r storage.Reader) (err error) {
+			n, err = storage.CountUnitsOnCluster(r, "east")
+			return err
+		})
+		return n
+	}
+	if got := count(); got != 0 {
+		t.Fatalf("units before the first cluster: got %d, want 0", got)
+	}
+	w.must(clusterCommand(t, "west", model.ManagedByConfig))
+	if got, want := count(), 2; got != want {
+		t.Errorf("units in the index: got %d, want %d", got, want)
+	}
+	w.view(func(r storage.Reader) error { return compareIndexes(t, r) })
+}
