@@ -19,10 +19,15 @@ type Client interface {
 	Status(ctx context.Context, from Origin, id string) (model.CRMStatus, error)
 	// Record asks for the full record of a unit; ClassNotFound as Status.
 	Record(ctx context.Context, from Origin, id string) (model.DeploymentRecord, error)
-	// Records lists the records that the filter selects.
+	// Records lists the records that the filter selects, each id once and no id
+	// that could not be asked for again. ClassNotSupported when the CRM cannot
+	// list.
 	Records(ctx context.Context, from Origin, filter RecordFilter) ([]model.DeploymentRecord, error)
 	// Delete removes a unit. A unit that is already gone is a success.
 	Delete(ctx context.Context, from Origin, id string) error
+	// Topology asks what is connected with what, as the CRM sees it;
+	// ClassNotSupported over HTTP.
+	Topology(ctx context.Context) (model.TopologySnapshot, error)
 }
 
 // Origin says on whose behalf a call is made. Its zero value is fine for reads
@@ -35,6 +40,9 @@ type Origin struct {
 	Generation uint64
 	// CorrelationID joins the CRM's log lines with ours; may be empty.
 	CorrelationID string
+	// TraceParent is the W3C trace context of the request that led to the call;
+	// may be empty.
+	TraceParent string
 	// IdempotencyKey names the intent behind a change: the same for every
 	// repetition, by later leaders too, and another one when the unit is wanted
 	// or unwanted anew. May be empty.
@@ -47,17 +55,19 @@ type RecordFilter struct {
 	Class       string
 	Environment string
 	Status      string
-	// Limit 0 means the CRM's own.
+	// Limit is the most records wanted. 0 means all: the client asks page by
+	// page.
 	Limit  int
 	Offset int
 }
 
 // Names of the calls, as in errors and metrics.
 const (
-	callHealth  = "health"
-	callDeploy  = "deploy"
-	callStatus  = "status"
-	callRecord  = "record"
-	callRecords = "records"
-	callDelete  = "delete"
+	CallHealth   = "health"
+	CallDeploy   = "deploy"
+	CallStatus   = "status"
+	CallRecord   = "record"
+	CallRecords  = "records"
+	CallDelete   = "delete"
+	CallTopology = "topology"
 )

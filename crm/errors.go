@@ -3,10 +3,12 @@ package crm
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 )
 
 // Class says what a failed call means for its caller.
@@ -20,6 +22,9 @@ const (
 	ClassRetryable Class = "retryable"
 	// ClassTerminal: the CRM refused; the same call will be refused again.
 	ClassTerminal Class = "terminal"
+	// ClassNotSupported: the CRM does not offer the call. Of a call that every
+	// CRM must offer it means the same as ClassTerminal.
+	ClassNotSupported Class = "not_supported"
 	// ClassFenced: the CRM has seen a newer leader than the caller.
 	ClassFenced Class = "fenced"
 	// ClassNotFound: the CRM does not know the unit.
@@ -33,7 +38,8 @@ type CallError struct {
 	Cluster string
 	Call    string
 	Class   Class
-	// Status is the HTTP status, 0 when there was no answer.
+	// Status is the HTTP status, or the one that comes closest to a gRPC code;
+	// 0 when the CRM did not answer.
 	Status int
 	// Reason is short and the same for the same failure: no addresses, ports or
 	// times, so that it can be recorded without being rewritten at each try.
@@ -67,9 +73,9 @@ func ClassOf(err error) Class {
 	return ClassRetryable
 }
 
-// mayArrive tells whether a failed call may still have its effect later: it was
+// MayArrive tells whether a failed call may still have its effect later: it was
 // sent, and whoever answered, if anybody, was not the one to carry it out.
-func mayArrive(err error) bool {
+func MayArrive(err error) bool {
 	var call *CallError
 	if !errors.As(err, &call) {
 		return true
@@ -84,15 +90,30 @@ func mayArrive(err error) bool {
 // codeStaleTerm is the code with which a CRM refuses a deposed leader.
 const codeStaleTerm = "stale_term"
 
-// classify maps an answer that is not a success. code is the CRM's own, if any.
-func classify(status int, code string) Class {
+// classify maps an answer over HTTP that is not a success. code is the CRM's
+// own, if any.
+func classify(call string, status int, code string) Class {
 	switch {
 	case (status == http.StatusConflict || status == http.StatusPreconditionFailed) && code == codeStaleTerm:
 		return ClassFenced
+	case status == http.StatusNotImplemented || status == http.StatusMethodNotAllowed:
+		return ClassNotSupported
 	case status == http.StatusNotFound || status == http.StatusGone:
-		return ClassNotFound
+		return missing(call)
 	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
 		return ClassRetryable
+	}
+	return ClassTerminal
+}
+
+// missing is what "not found" means as the answer to a call: where no unit is
+// named, not a unit is missing but the call itself.
+func missing(call string) Class {
+	switch call {
+	case CallStatus, CallRecord, CallDelete:
+		return ClassNotFound
+	case CallRecords, CallTopology:
+		return ClassNotSupported
 	}
 	return ClassTerminal
 }
@@ -104,7 +125,7 @@ func transportReason(err error) (reason string, notSent bool) {
 	var dns *net.DNSError
 	var op *net.OpError
 	var timeout net.Error
-	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
 	switch {
 	case errors.Is(err, errNoSlot):
 		return errNoSlot.Error(), true
@@ -112,10 +133,33 @@ func transportReason(err error) (reason string, notSent bool) {
 		return "host name cannot be resolved", true
 	case errors.As(err, &op) && op.Op == "dial":
 		return "cannot connect", true
+	case errors.As(err, &op) && op.Op == "remote error":
+		// An alert ends the handshake: whoever sent it has not read our call.
+		return "TLS connection was refused (" + strings.TrimPrefix(op.Err.Error(), "tls: ") + ")", true
+	case errors.As(err, &record):
+		return "server does not speak TLS", true
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time", false
-	case errors.As(err, &certificate):
-		return "certificate is not trusted", true
+	}
+	if reason := certificateReason(err); reason != "" {
+		return reason, true
 	}
 	return "connection was lost", false
+}
+
+// certificateReason says what is wrong with a server's certificate, or nothing
+// when the error is about something else.
+func certificateReason(err error) string {
+	var verification *tls.CertificateVerificationError
+	var invalid x509.CertificateInvalidError
+	var name x509.HostnameError
+	switch {
+	case errors.As(err, &name):
+		return "certificate is for another host"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "certificate has expired or is not valid yet"
+	case errors.As(err, &verification):
+		return "certificate is not trusted"
+	}
+	return ""
 }

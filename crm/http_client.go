@@ -4,17 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
-	"unicode"
-	"unicode/utf8"
+	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -24,21 +21,28 @@ import (
 // HTTPClient speaks the HTTP contract of a CRM. It starts no goroutines and
 // takes no locks of its own; Close it when it is no longer used.
 type HTTPClient struct {
-	cfg       ClusterConfig
-	base      string
-	transport *http.Transport
-	http      *http.Client
-	metrics   *clientMetrics
+	caller
+	cfg         ClusterConfig
+	base        string
+	credentials *credentials
+	// trust is nil for http://.
+	trust   *trust
+	session atomic.Pointer[httpSession]
+}
 
-	// Slots bound the calls in flight. The dispatcher has its own, so that
-	// readers cannot hold it up, and the health probe needs none.
-	leaderSlots, otherSlots chan struct{}
+// httpSession is the connections made with one state of the TLS material. When
+// that changes another session begins, and this one ends with its calls.
+type httpSession struct {
+	tls       *tlsState
+	transport *http.Transport
+	client    *http.Client
 }
 
 var _ Client = (*HTTPClient)(nil)
 
-// NewHTTPClient makes the client of one cluster. It does no I/O.
-func NewHTTPClient(cfg ClusterConfig, set *metrics.Set) (*HTTPClient, error) {
+// NewHTTPClient makes the client of one cluster. It does no I/O. logger may be
+// nil.
+func NewHTTPClient(cfg ClusterConfig, set *metrics.Set, logger *slog.Logger) (*HTTPClient, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure cluster %q: %w", cfg.Name, err)
 	}
@@ -46,29 +50,31 @@ func NewHTTPClient(cfg ClusterConfig, set *metrics.Set) (*HTTPClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport := newTransport(cfg)
-	return &HTTPClient{
-		cfg:       cfg,
-		base:      strings.TrimRight(base.String(), "/"),
-		transport: transport,
-		http: &http.Client{
-			Transport: transport,
-			// A CRM that could redirect us could aim us at anything we can reach.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
-		metrics:     newClientMetrics(set, cfg.Name),
-		leaderSlots: make(chan struct{}, cfg.MaxConcurrency),
-		otherSlots:  make(chan struct{}, cfg.MaxConcurrency),
-	}, nil
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	c := &HTTPClient{
+		caller: newCaller(cfg, set), cfg: cfg,
+		base:        strings.TrimRight(base.String(), "/"),
+		credentials: newCredentials(cfg),
+	}
+	if base.Scheme == "https" {
+		c.trust = newTrust(cfg, base.Hostname(), logger.With("cluster", cfg.Name))
+	}
+	return c, nil
 }
 
 // Close drops idle connections. Calls in flight go on.
-func (c *HTTPClient) Close() { c.transport.CloseIdleConnections() }
+func (c *HTTPClient) Close() {
+	if session := c.session.Load(); session != nil {
+		session.transport.CloseIdleConnections()
+	}
+}
 
 // Health implements Client.
 func (c *HTTPClient) Health(ctx context.Context) (model.ClusterHealth, error) {
 	var health model.ClusterHealth
-	err := c.read(ctx, &request{call: callHealth, method: http.MethodGet, path: "/api/v1/health"}, &health)
+	err := c.read(ctx, &request{call: CallHealth, method: http.MethodGet, path: "/api/v1/health"}, &health)
 	return health, err
 }
 
@@ -76,18 +82,18 @@ func (c *HTTPClient) Health(ctx context.Context) (model.ClusterHealth, error) {
 func (c *HTTPClient) Deploy(ctx context.Context, from Origin, unit model.DeploymentUnit) (model.CRMResponse, error) {
 	body, err := json.Marshal(unit)
 	if err != nil {
-		return model.CRMResponse{}, c.fail(callDeploy, ClassTerminal, "unit cannot be encoded", err)
+		return model.CRMResponse{}, c.notSent(CallDeploy, ClassTerminal, "unit cannot be encoded", err)
 	}
 	req := &request{
-		call: callDeploy, method: http.MethodPost, path: "/api/v1/deployments",
+		call: CallDeploy, method: http.MethodPost, path: "/api/v1/deployments",
 		body: body, from: from,
 	}
 	var response model.CRMResponse
-	if err := c.once(ctx, req, &response); err != nil {
+	if err := c.send(ctx, req, &response); err != nil {
 		return model.CRMResponse{}, err
 	}
 	if response.ID != "" && !usableID(response.ID) {
-		return model.CRMResponse{}, c.fail(callDeploy, ClassRetryable, "answered an id that cannot be used", nil)
+		return model.CRMResponse{}, c.fail(CallDeploy, ClassRetryable, reasonGaveBadID, nil)
 	}
 	return response, nil
 }
@@ -95,9 +101,9 @@ func (c *HTTPClient) Deploy(ctx context.Context, from Origin, unit model.Deploym
 // Status implements Client.
 func (c *HTTPClient) Status(ctx context.Context, from Origin, id string) (model.CRMStatus, error) {
 	var status model.CRMStatus
-	path, err := c.unitPath(callStatus, "/api/v1/deployments/", id)
+	path, err := c.unitPath(CallStatus, "/api/v1/deployments/", id)
 	if err == nil {
-		err = c.once(ctx, &request{call: callStatus, method: http.MethodGet, path: path, from: from}, &status)
+		err = c.send(ctx, &request{call: CallStatus, method: http.MethodGet, path: path, from: from}, &status)
 	}
 	return status, err
 }
@@ -105,37 +111,42 @@ func (c *HTTPClient) Status(ctx context.Context, from Origin, id string) (model.
 // Record implements Client.
 func (c *HTTPClient) Record(ctx context.Context, from Origin, id string) (model.DeploymentRecord, error) {
 	var record model.DeploymentRecord
-	path, err := c.unitPath(callRecord, "/api/v1/deployment-records/", id)
+	path, err := c.unitPath(CallRecord, "/api/v1/deployment-records/", id)
 	if err == nil {
-		err = c.read(ctx, &request{call: callRecord, method: http.MethodGet, path: path, from: from}, &record)
+		err = c.read(ctx, &request{call: CallRecord, method: http.MethodGet, path: path, from: from}, &record)
 	}
 	return record, err
 }
 
 // Records implements Client.
 func (c *HTTPClient) Records(ctx context.Context, from Origin, filter RecordFilter) ([]model.DeploymentRecord, error) {
-	path := "/api/v1/deployment-records"
-	if query := filter.query(); len(query) > 0 {
-		path += "?" + query.Encode()
-	}
-	records := []model.DeploymentRecord{}
-	if err := c.read(ctx, &request{call: callRecords, method: http.MethodGet, path: path, from: from}, &records); err != nil {
-		return nil, err
-	}
-	return records, nil
+	return listRecords(filter, func(page RecordFilter) ([]model.DeploymentRecord, error) {
+		path := "/api/v1/deployment-records"
+		if query := page.query(); len(query) > 0 {
+			path += "?" + query.Encode()
+		}
+		var records []model.DeploymentRecord
+		err := c.read(ctx, &request{call: CallRecords, method: http.MethodGet, path: path, from: from}, &records)
+		return records, err
+	})
 }
 
 // Delete implements Client.
 func (c *HTTPClient) Delete(ctx context.Context, from Origin, id string) error {
-	path, err := c.unitPath(callDelete, "/api/v1/deployments/", id)
+	path, err := c.unitPath(CallDelete, "/api/v1/deployments/", id)
 	if err != nil {
 		return err
 	}
-	err = c.once(ctx, &request{call: callDelete, method: http.MethodDelete, path: path, from: from}, nil)
+	err = c.send(ctx, &request{call: CallDelete, method: http.MethodDelete, path: path, from: from}, nil)
 	if ClassOf(err) == ClassNotFound {
 		return nil
 	}
 	return err
+}
+
+// Topology implements Client: there is no such call over HTTP.
+func (c *HTTPClient) Topology(context.Context) (model.TopologySnapshot, error) {
+	return model.TopologySnapshot{}, c.notSent(CallTopology, ClassNotSupported, "a CRM that speaks HTTP tells no topology", nil)
 }
 
 func (f RecordFilter) query() url.Values {
@@ -156,21 +167,11 @@ func (f RecordFilter) query() url.Values {
 	return query
 }
 
-// maxIDBytes bounds an id that a CRM gives: it is recorded with the unit. It is
-// the longest name of a Kubernetes object.
-const maxIDBytes = 253
-
-// usableID tells whether a CRM's id can be recorded and put into a path.
-func usableID(id string) bool {
-	unclean := func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }
-	return id != "" && id != "." && id != ".." && len(id) <= maxIDBytes && !strings.ContainsFunc(id, unclean)
-}
-
 // unitPath appends an id to a path. Ids may come from a CRM, so they are not
 // trusted to be one segment.
 func (c *HTTPClient) unitPath(call, prefix, id string) (string, error) {
 	if !usableID(id) {
-		return "", c.fail(call, ClassTerminal, "unit id cannot be addressed", nil)
+		return "", c.notSent(call, ClassTerminal, reasonBadID, nil)
 	}
 	return prefix + url.PathEscape(id), nil
 }
@@ -182,71 +183,74 @@ type request struct {
 	from               Origin
 }
 
-// read sends a call up to RetryAttempts times, with a growing pause between.
+// read sends a call that may be repeated.
 func (c *HTTPClient) read(ctx context.Context, req *request, into any) error {
-	pause := 100 * time.Millisecond
-	for attempt := 1; ; attempt++ {
-		err := c.once(ctx, req, into)
-		if ClassOf(err) != ClassRetryable || attempt >= c.cfg.RetryAttempts || ctx.Err() != nil {
-			return err
-		}
-		timer := time.NewTimer(pause/2 + rand.N(pause))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		}
-		pause *= 2
-	}
+	return c.caller.read(ctx, req.call, req.from, func(ctx context.Context) error { return c.exchange(ctx, req, into) })
 }
 
-// once sends a call once and decodes a success into into, unless that is nil.
-func (c *HTTPClient) once(ctx context.Context, req *request, into any) (err error) {
-	begin := time.Now()
-	defer func() { c.metrics.observe(req.call, ClassOf(err), time.Since(begin)) }()
+// send sends a call once.
+func (c *HTTPClient) send(ctx context.Context, req *request, into any) error {
+	return c.caller.once(ctx, req.call, req.from, func(ctx context.Context) error { return c.exchange(ctx, req, into) })
+}
 
-	callCtx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
-	defer cancel()
-	release, err := c.acquire(callCtx, req)
+// exchange sends a call and decodes a success into into, unless that is nil.
+func (c *HTTPClient) exchange(ctx context.Context, req *request, into any) error {
+	session, err := c.currentSession()
 	if err != nil {
-		return c.transportError(ctx, req.call, err)
+		return c.notSent(req.call, ClassTerminal, "TLS settings cannot be used", err)
 	}
-	defer release()
-
-	httpReq, err := c.newRequest(callCtx, req)
+	httpReq, err := c.newRequest(ctx, req)
 	if err != nil {
-		return c.fail(req.call, ClassTerminal, "request cannot be built", err)
+		return err
 	}
-	response, err := c.http.Do(httpReq)
+	response, err := session.client.Do(httpReq)
 	if err != nil {
-		return c.transportError(ctx, req.call, err)
+		return c.transportError(req.call, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, c.cfg.MaxResponseBytes+1))
 	if err != nil {
-		return c.transportError(ctx, req.call, err)
+		return c.transportError(req.call, err)
 	}
 	return c.decode(req.call, response.StatusCode, body, into)
 }
 
-// errNoSlot tells that all slots stayed in use for the whole timeout.
-var errNoSlot = errors.New("too many calls in flight")
+// currentSession returns the connections that fit the TLS material as it is now.
+func (c *HTTPClient) currentSession() (*httpSession, error) {
+	var state *tlsState
+	if c.trust != nil {
+		var err error
+		if state, err = c.trust.state(); err != nil {
+			return nil, err
+		}
+	}
+	current := c.session.Load()
+	if current != nil && current.tls == state {
+		return current, nil
+	}
+	fresh := c.newSession(state)
+	if !c.session.CompareAndSwap(current, fresh) {
+		return c.session.Load(), nil // somebody was faster
+	}
+	if current != nil {
+		current.transport.CloseIdleConnections()
+	}
+	return fresh, nil
+}
 
-func (c *HTTPClient) acquire(ctx context.Context, req *request) (release func(), err error) {
-	slots := c.otherSlots
-	switch {
-	case req.call == callHealth:
-		return func() {}, nil
-	case req.from.Term != 0:
-		slots = c.leaderSlots
+func (c *HTTPClient) newSession(state *tlsState) *httpSession {
+	session := &httpSession{tls: state}
+	if state != nil {
+		session.transport = newTransport(c.cfg, state.config.Clone())
+	} else {
+		session.transport = newTransport(c.cfg, nil)
 	}
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, errors.Join(errNoSlot, ctx.Err())
+	session.client = &http.Client{
+		Transport: session.transport,
+		// A CRM that could redirect us could aim us at anything we can reach.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	return session
 }
 
 func (c *HTTPClient) newRequest(ctx context.Context, req *request) (*http.Request, error) {
@@ -256,41 +260,32 @@ func (c *HTTPClient) newRequest(ctx context.Context, req *request) (*http.Reques
 	}
 	httpReq, err := http.NewRequestWithContext(ctx, req.method, c.base+req.path, body)
 	if err != nil {
-		return nil, err
+		return nil, c.notSent(req.call, ClassTerminal, "request cannot be built", err)
 	}
-	header := httpReq.Header
-	header.Set("Accept", "application/json")
-	header.Set("User-Agent", "oprc-pm")
+	authorization, err := c.credentials.authorization()
+	if err != nil {
+		return nil, c.notSent(req.call, ClassTerminal, "credentials cannot be used", err)
+	}
+	headers := httpReq.Header
+	headers.Set("Accept", "application/json")
+	headers.Set("User-Agent", userAgent)
 	if req.body != nil {
-		header.Set("Content-Type", "application/json")
+		headers.Set("Content-Type", "application/json")
 	}
-	if req.from.IdempotencyKey != "" {
-		header.Set("Idempotency-Key", req.from.IdempotencyKey)
+	for _, h := range req.from.headers() {
+		headers.Set(h.name, h.value)
 	}
-	if req.from.CorrelationID != "" {
-		header.Set("X-Correlation-Id", req.from.CorrelationID)
-	}
-	if req.from.Term != 0 {
-		header.Set("X-Oprc-Term", strconv.FormatUint(req.from.Term, 10))
-	}
-	if req.from.Generation != 0 {
-		header.Set("X-Oprc-Generation", strconv.FormatUint(req.from.Generation, 10))
-	}
-	switch c.cfg.Auth.Type {
-	case AuthBearer:
-		header.Set("Authorization", "Bearer "+string(c.cfg.Auth.Token))
-	case AuthBasic:
-		httpReq.SetBasicAuth(c.cfg.Auth.Username, string(c.cfg.Auth.Password))
+	if authorization != "" {
+		headers.Set(headerAuthorization, authorization)
 	}
 	return httpReq, nil
 }
 
-// decode judges a whole answer. What cannot be understood counts as no answer:
-// the call may have had its effect, and repeating it is safe.
+// decode judges a whole answer.
 func (c *HTTPClient) decode(call string, status int, body []byte, into any) error {
-	tooLarge := int64(len(body)) > c.cfg.MaxResponseBytes
+	large := int64(len(body)) > c.cfg.MaxResponseBytes
 	if status < 200 || status > 299 {
-		if tooLarge {
+		if large {
 			body = nil
 		}
 		return c.refusal(call, status, body)
@@ -299,13 +294,13 @@ func (c *HTTPClient) decode(call string, status int, body []byte, into any) erro
 		return &CallError{Cluster: c.cfg.Name, Call: call, Class: ClassRetryable, Status: status, Reason: reason, Err: err}
 	}
 	switch {
-	case tooLarge:
-		return fail(fmt.Sprintf("answer exceeds %d bytes", c.cfg.MaxResponseBytes), nil)
+	case large:
+		return fail(tooLarge(c.cfg.MaxResponseBytes), nil)
 	case into == nil:
 		return nil
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return fail("answer is not of the agreed form", err)
+		return fail(reasonMalformed, err)
 	}
 	return nil
 }
@@ -318,49 +313,14 @@ func (c *HTTPClient) refusal(call string, status int, body []byte) error {
 		Code    string `json:"code"`
 	}
 	_ = json.Unmarshal(body, &text) // an error without an explanation is still one
-	class := classify(status, text.Code)
-	if class == ClassNotFound && call != callStatus && call != callRecord && call != callDelete {
-		class = ClassTerminal // not a unit is missing, but the route
-	}
 	reason := fmt.Sprintf("answered %d %s", status, http.StatusText(status))
 	switch {
 	case text.Error != "":
-		reason += ": " + printable(text.Error)
+		reason += ": " + Printable(text.Error)
 	case text.Message != "":
-		reason += ": " + printable(text.Message)
+		reason += ": " + Printable(text.Message)
 	case status >= 300 && status < 400:
 		reason += ": redirects are not followed"
 	}
-	return &CallError{Cluster: c.cfg.Name, Call: call, Class: class, Status: status, Reason: reason}
-}
-
-func (c *HTTPClient) fail(call string, class Class, reason string, err error) error {
-	return &CallError{Cluster: c.cfg.Name, Call: call, Class: class, Reason: reason, Err: err}
-}
-
-// transportError classifies a call that got no whole answer. ctx is the
-// caller's, without the call's own timeout.
-func (c *HTTPClient) transportError(ctx context.Context, call string, err error) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return c.fail(call, ClassCanceled, "canceled", err)
-	}
-	reason, notSent := transportReason(err)
-	return &CallError{
-		Cluster: c.cfg.Name, Call: call, Class: ClassRetryable, Reason: reason, NotSent: notSent, Err: err,
-	}
-}
-
-// printable makes a text from a CRM fit for a record: one line, bounded.
-func printable(text string) string {
-	const limit = 200
-	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
-			return ' '
-		}
-		return r
-	}, text)
-	if runes := []rune(clean); len(runes) > limit {
-		clean = string(runes[:limit]) + "..."
-	}
-	return strings.TrimSpace(clean)
+	return &CallError{Cluster: c.cfg.Name, Call: call, Class: classify(call, status, text.Code), Status: status, Reason: reason}
 }
