@@ -89,6 +89,8 @@ type packagePlan struct {
 	Would string `json:"would"`
 	// Deployments of the package, and what would become of their units.
 	Deployments []deploymentPlan `json:"deployments"`
+	// Plans are those of the embedded deployments, in full.
+	Plans []planAnswer `json:"plans"`
 	// Omitted is how many deployments were not looked at, since there are so
 	// many.
 	Omitted int `json:"omitted"`
@@ -104,16 +106,16 @@ func (rq request) dryRunPackage(cmd storage.PutPackage, embedded []storage.PutDe
 	for _, c := range embedded {
 		commands = append(commands, c)
 	}
-	answer := packagePlan{ID: cmd.Name, Deployments: []deploymentPlan{}}
+	answer := packagePlan{ID: cmd.Name, Deployments: []deploymentPlan{}, Plans: []planAnswer{}}
+	would := map[string]string{}
 	var subjects []planSubject
 	info, err := rq.rehearse(commands, func(after storage.Reader, results []storage.Result) error {
 		answer.Would, answer.Omitted, subjects = wouldWord(results[0].Outcome), 0, subjects[:0]
-		would := map[string]string{}
 		for i, c := range embedded {
 			would[c.Key] = wouldWord(results[i+1].Outcome)
 		}
 		return storage.ByPackage.Scan(after, cmd.Name, "", func(key string) (bool, error) {
-			if len(subjects) == maxPackagePlans {
+			if _, isEmbedded := would[key]; len(subjects) >= maxPackagePlans && !isEmbedded {
 				answer.Omitted++
 				return true, nil
 			}
@@ -130,9 +132,13 @@ func (rq request) dryRunPackage(cmd storage.PutPackage, embedded []storage.PutDe
 		return err
 	}
 	for _, subject := range subjects {
-		planned, err := rq.plan(subject, false)
+		_, isEmbedded := would[subject.deployment.Key]
+		planned, err := rq.plan(subject, isEmbedded)
 		if err != nil {
 			return err
+		}
+		if isEmbedded {
+			answer.Plans = append(answer.Plans, planned)
 		}
 		answer.Deployments = append(answer.Deployments, planned.short())
 	}

@@ -72,6 +72,7 @@ var routes = []route{
 	{post, "/api/v1/clusters/{name}/cordon", "cordonCluster", (*Server).handleCordonCluster, true},
 	{post, "/api/v1/clusters/{name}/uncordon", "uncordonCluster", (*Server).handleUncordonCluster, true},
 	{post, "/api/v1/clusters/{name}/drain", "drainCluster", (*Server).handleDrainCluster, true},
+	{get, "/api/v1/clusters/{name}/units", "listClusterUnits", (*Server).handleListClusterUnits, false},
 	{get, "/api/v1/clusters/{name}/events", "listClusterEvents", (*Server).handleClusterEvents, false},
 	{get, "/api/v1/clusters/{name}/health", "getClusterHealth", (*Server).handleClusterHealth, false},
 	{get, "/api/v1/envs", "listEnvs", (*Server).handleListClusters, false},

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/valyala/fasthttp"
@@ -46,6 +47,44 @@ func (s *Server) handleListUnits(rq request) error {
 		return model.Errorf(model.CodeNotFound, "deployment %q does not exist", key)
 	}
 	return rq.answerJSON(fasthttp.StatusOK, body)
+}
+
+// handleListClusterUnits answers with the unit records of all deployments in one
+// cluster.
+func (s *Server) handleListClusterUnits(rq request) error {
+	name, err := rq.pathParam("name")
+	if err != nil {
+		return err
+	}
+	opts, err := rq.readOptions()
+	if err != nil {
+		return err
+	}
+	var docs [][]byte
+	exists := true
+	_, err = rq.view(opts, func(r storage.Reader) error {
+		docs = docs[:0]
+		err := storage.UnitsOnCluster(r, name, func(deployment, unit string) (bool, error) {
+			record, err := r.Get(storage.UnitKey(deployment, name, unit))
+			if err == nil && record != nil {
+				docs = append(docs, bytes.Clone(record))
+			}
+			return true, err
+		})
+		if err != nil || len(docs) > 0 {
+			return err
+		}
+		doc, err := r.Get(storage.ClusterKey(name))
+		exists = doc != nil
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case !exists:
+		return clusterMissing(name)
+	}
+	return rq.answerDocuments(docs)
 }
 
 // handleMappings answers by which id each CRM knows the deployment. An unknown

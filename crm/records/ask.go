@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/oprc/oprc-pm/crm"
+	"github.com/oprc/oprc-pm/model"
 )
 
 // outcome is what one cluster answered.
@@ -21,7 +22,7 @@ func askAll[T any](ctx context.Context, r *Reader, clusters []string, question f
 	case r.lists <- struct{}{}:
 		defer func() { <-r.lists }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, &model.Error{Code: model.CodeUnavailable, Message: "too many questions to all clusters are being answered; try again", Err: ctx.Err()}
 	}
 	outcomes := make([]outcome[T], len(clusters))
 	next := make(chan int)

@@ -2,7 +2,6 @@ package records
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/oprc/oprc-pm/crm"
 	"github.com/oprc/oprc-pm/model"
@@ -40,7 +39,7 @@ func find[T any](ctx context.Context, r *Reader, id, cluster string, question fu
 		return value, err
 	})
 	if err != nil {
-		return none, fmt.Errorf("ask clusters for a unit: %w", err)
+		return none, err
 	}
 	return verdict(id, outcomes, failed)
 }

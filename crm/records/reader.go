@@ -47,7 +47,7 @@ func New(fleet Fleet, inv Inventory, cfg Config) *Reader {
 // List returns the records that q selects, over all clusters or of q.Cluster. A
 // cluster that does not answer is in Failed; one whose circuit is open is not
 // asked, unless it is named. Errors: invalid for a cluster that does not exist,
-// or ctx's own when the question could not even be asked.
+// unavailable when too many others ask.
 func (r *Reader) List(ctx context.Context, q model.RecordQuery) (model.RecordList, error) {
 	list := model.RecordList{Records: []model.DeploymentRecord{}}
 	names, err := r.asked(q.Cluster, &list.Failed)
@@ -58,7 +58,7 @@ func (r *Reader) List(ctx context.Context, q model.RecordQuery) (model.RecordLis
 		return r.pages(ctx, name, client, q)
 	})
 	if err != nil {
-		return list, fmt.Errorf("ask clusters for their records: %w", err)
+		return list, err
 	}
 	for _, o := range outcomes {
 		list.Records = append(list.Records, o.value...)
