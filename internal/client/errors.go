@@ -21,6 +21,8 @@ type Error struct {
 	RequestID string
 	// Server that answered.
 	Server string
+	// Cluster whose CRM did not answer; empty for other errors.
+	Cluster string
 	// Oldest is the smallest watch position that can be served (CodeGone only).
 	Oldest uint64
 	// RetryAfter is what the server asked for; 0 when it did not.
@@ -71,10 +73,12 @@ func errorFrom(server string, response *http.Response, body []byte) *Error {
 		Code      model.Code      `json:"code"`
 		Problems  []model.Problem `json:"problems"`
 		Oldest    uint64          `json:"oldest"`
+		Cluster   string          `json:"cluster"`
 		RequestID string          `json:"request_id"`
 	}
 	if json.Unmarshal(body, &wire) == nil && wire.Error != "" {
 		e.Message, e.Code, e.Problems, e.Oldest = wire.Error, wire.Code, wire.Problems, wire.Oldest
+		e.Cluster = wire.Cluster
 		if wire.RequestID != "" {
 			e.RequestID = wire.RequestID
 		}

@@ -23,6 +23,10 @@ const (
 	Clusters      = "clusters"
 	RuntimeStates = "runtime-states"
 	Members       = "members"
+	Events        = "events"
+	Revisions     = "revisions"
+	Records       = "deployment-records"
+	ClassRuntimes = "class-runtimes"
 )
 
 var apiPrefix = []string{"api", "v1"}
@@ -41,6 +45,8 @@ type Meta struct {
 	RequestID       string
 	// Warnings such as unknown fields.
 	Warnings []string
+	// Failed are the clusters whose CRM did not answer, in a list that asks them.
+	Failed []FailedCluster
 }
 
 func metaOf(header http.Header) Meta {
@@ -50,6 +56,7 @@ func metaOf(header http.Header) Meta {
 	for _, value := range header.Values("Warning") {
 		m.Warnings = append(m.Warnings, warningText(value))
 	}
+	m.Failed = failedClusters(header)
 	return m
 }
 
@@ -197,11 +204,12 @@ func (c *Client) ListMembers(ctx context.Context) ([]storage.Member, error) {
 // WriteResult is the answer to a write.
 type WriteResult struct {
 	ID string `json:"id"`
-	// Status is created, updated, unchanged, deleted, or what an older server
-	// says.
+	// Status is created, updated, unchanged, deleted, or what was done.
 	Status  string `json:"status"`
 	Message string `json:"message"`
-	Meta    `json:"-"`
+	// Revision that a rollback leads to; 0 for other writes.
+	Revision uint64 `json:"revision"`
+	Meta     `json:"-"`
 }
 
 // WriteOptions qualify a write.
@@ -210,6 +218,11 @@ type WriteOptions struct {
 	IfMatch uint64
 	// Cascade takes the deployments of a deleted package along.
 	Cascade bool
+	// Force makes a write although something would be lost: classes that are
+	// deployed, records of units.
+	Force bool
+	// Cluster limits a delete to one cluster.
+	Cluster string
 	// IdempotencyKey; empty means a random one.
 	IdempotencyKey string
 	// Wait asks the server to answer only when the outcome is there, at most
@@ -252,7 +265,8 @@ func (c *Client) DeletePackage(ctx context.Context, name string, o WriteOptions)
 	return c.write(ctx, http.MethodDelete, Resource(Packages, name), nil, o)
 }
 
-// DeleteDeployment asks for the removal of a deployment.
+// DeleteDeployment asks for the removal of a deployment, from one cluster or
+// from all.
 func (c *Client) DeleteDeployment(ctx context.Context, key string, o WriteOptions) (WriteResult, error) {
 	return c.write(ctx, http.MethodDelete, Resource(Deployments, key), nil, o)
 }
@@ -274,6 +288,12 @@ func (c *Client) write(ctx context.Context, method, path string, body []byte, o 
 	}
 	if o.Cascade {
 		r.Query.Set("cascade", "true")
+	}
+	if o.Force {
+		r.Query.Set("force", "true")
+	}
+	if o.Cluster != "" {
+		r.Query.Set("cluster", o.Cluster)
 	}
 	if o.Wait > 0 {
 		r.Query.Set("wait", o.Wait.String())
