@@ -267,13 +267,16 @@ func fieldsOf(t reflect.Type) []field {
 			}
 			continue
 		}
+		if f.Tag.Get("bind") == "ignored" {
+			fields = append(fields, field{name: memberOf(f), ignored: true})
+			continue
+		}
 		fields = append(fields, field{
 			name:     memberOf(f),
 			alias:    f.Tag.Get("alias"),
 			index:    i,
 			bind:     binderOf(f.Type),
 			required: f.Tag.Get("bind") == "required",
-			ignored:  f.Tag.Get("bind") == "ignored",
 		})
 	}
 	if len(fields) > 64 {

@@ -17,6 +17,7 @@ var cascadeTests = []storeTest{
 	{"cascade/err_without", testNoCascade},
 	{"cascade/ok_forgets_and_marks", testCascade},
 	{"cascade/err_class_vanishes", testClassVanishes},
+	{"cascade/ok_class_vanishes_by_force", testClassVanishesByForce},
 }
 
 func testDependencyMissing(e *env) {
@@ -129,4 +130,25 @@ func testClassVanishes(e *env) {
 	e.outcome(storage.Updated, e.put(p))
 	// But then it cannot come back.
 	e.rejectField(model.CodeInvalid, "class_key", e.deploy(d))
+}
+
+func testClassVanishesByForce(e *env) {
+	p, d, _ := e.deployed()
+	placed := e.get(storage.DeploymentKey(d.key))
+	p.classes = []string{"side"}
+	put := e.put(p)
+	result := e.reject(model.CodeConflict, put)
+	for _, name := range []string{"main", d.key} {
+		if !strings.Contains(result.Message, name) {
+			e.Errorf("message: got %q, want it to name %s", result.Message, name)
+		}
+	}
+	put.Force = true
+	e.outcome(storage.Updated, put)
+	e.outcome(storage.Unchanged, put)
+	same(e, "the deployment afterwards", string(placed), string(e.get(storage.DeploymentKey(d.key))))
+	// It stays as it is, but does not come anew.
+	d.rps = 1
+	e.rejectField(model.CodeInvalid, "class_key", e.deploy(d))
+	e.outcome(storage.Deleted, storage.DeleteDeployment{Key: d.key})
 }

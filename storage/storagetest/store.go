@@ -29,7 +29,7 @@ func RunStore(t *testing.T, open func(t *testing.T) storage.Store, opts ...Optio
 		store := open(t)
 		for _, group := range [][]storeTest{
 			packageTests, dependencyTests, cascadeTests, deploymentTests, unitTests, runtimeStateTests,
-			requestTests, viewTests, watchTests, leadTests, concurrencyTests,
+			clusterTests, eventTests, revisionTests, requestTests, viewTests, watchTests, leadTests, concurrencyTests,
 		} {
 			for _, test := range group {
 				t.Run(test.name, func(t *testing.T) { test.run(s.env(t, store)) })
