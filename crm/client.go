@@ -19,9 +19,9 @@ type Client interface {
 	Status(ctx context.Context, from Origin, id string) (model.CRMStatus, error)
 	// Record asks for the full record of a unit; ClassNotFound as Status.
 	Record(ctx context.Context, from Origin, id string) (model.DeploymentRecord, error)
-	// Records lists the records that the filter selects, each id once and no id
-	// that could not be asked for again. ClassNotSupported when the CRM cannot
-	// list.
+	// Records lists records: with a limit one page as the CRM gives it, else all
+	// that can be asked for again, each id once. CRMs differ in what they make of
+	// the filter's texts. ClassNotSupported when the CRM cannot list.
 	Records(ctx context.Context, from Origin, filter RecordFilter) ([]model.DeploymentRecord, error)
 	// Delete removes a unit. A unit that is already gone is a success.
 	Delete(ctx context.Context, from Origin, id string) error
@@ -36,6 +36,9 @@ type Origin struct {
 	// Term of the leader run that calls: the fencing token with which a CRM can
 	// refuse a deposed leader. 0: not a leader's call.
 	Term uint64
+	// Deployment is the key of the deployment that is acted on; may be empty, and
+	// is known for a deploy call.
+	Deployment string
 	// Generation of the deployment that is acted on; 0 when there is none.
 	Generation uint64
 	// CorrelationID joins the CRM's log lines with ours; may be empty.

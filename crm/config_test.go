@@ -2,7 +2,8 @@ package crm
 
 import (
 	"testing"
-	"time"
+
+	"github.com/oprc/oprc-pm/model"
 )
 
 func TestConfigValidate(t *testing.T) {
@@ -41,20 +42,17 @@ func TestConfigValidate(t *testing.T) {
 		"retries":         {cluster(func(c *ClusterConfig) { c.RetryAttempts = -1 }), "retry"},
 		"concurrency":     {cluster(func(c *ClusterConfig) { c.MaxConcurrency = 0 }), "concurrency"},
 		"response":        {cluster(func(c *ClusterConfig) { c.MaxResponseBytes = 0 }), "response"},
-		"bearer":          {cluster(func(c *ClusterConfig) { c.Auth = AuthConfig{Type: AuthBearer} }), "token"},
 		"basic":           {cluster(func(c *ClusterConfig) { c.Auth = AuthConfig{Type: AuthBasic} }), "user name"},
 		"authentication":  {cluster(func(c *ClusterConfig) { c.Auth.Type = "magic" }), "magic"},
 		"name differs":    {cluster(func(c *ClusterConfig) { c.Name = "other" }), "differs"},
 		"name":            {func(c *Config) { c.Clusters["a/b"] = DefaultClusterConfig("", "http://h") }, "letters"},
 		"empty name":      {func(c *Config) { c.Clusters[""] = DefaultClusterConfig("", "http://h") }, "letters"},
 		"default cluster": {func(c *Config) { c.DefaultCluster = "mars" }, "mars"},
-		"workers":         {func(c *Config) { c.Dispatcher.Workers = 0 }, "workers"},
-		"resync":          {func(c *Config) { c.Dispatcher.ResyncInterval = 0 }, "resync"},
-		"polls":           {func(c *Config) { c.Dispatcher.PollMax = time.Nanosecond }, "poll max"},
-		"backoff":         {func(c *Config) { c.Dispatcher.BackoffMax = time.Nanosecond }, "backoff max"},
-		"coalesce":        {func(c *Config) { c.Dispatcher.CoalesceDelay = -1 }, "coalesce"},
-		"health":          {func(c *Config) { c.Health.Interval = 0 }, "interval"},
-		"health timeout":  {func(c *Config) { c.Health.Timeout = 0 }, "health timeout"},
+		"protocol":        {cluster(func(c *ClusterConfig) { c.Protocol = "smtp" }), "smtp"},
+		"grpc path":       {cluster(func(c *ClusterConfig) { c.Protocol = model.ProtocolGRPC }), "path"},
+		"certificate":     {cluster(func(c *ClusterConfig) { c.BaseURL = "http://h"; c.Auth.Type = AuthCertificate }), "https://"},
+		"lonely key":      {cluster(func(c *ClusterConfig) { c.TLS.KeyFile = "k" }), "client key"},
+		"defaults":        {func(c *Config) { c.Defaults.Timeout = 0 }, "defaults: timeout"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package crm
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"

@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,6 +145,7 @@ func (c *GRPCClient) Health(ctx context.Context) (model.ClusterHealth, error) {
 
 // Deploy implements Client.
 func (c *GRPCClient) Deploy(ctx context.Context, from Origin, unit model.DeploymentUnit) (model.CRMResponse, error) {
+	from.Deployment = cmp.Or(from.Deployment, unit.DeploymentKey)
 	request := &crmpb.DeployRequest{DeploymentUnit: unitToProto(unit, c.now())}
 	var answer *crmpb.DeployResponse
 	err := c.send(ctx, CallDeploy, from, judged(

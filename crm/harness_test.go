@@ -3,6 +3,7 @@ package crm
 import (
 	"context"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -63,11 +64,36 @@ func newWorld(t *testing.T) *world {
 		cluster.RetryAttempts = 1
 		cfg.Clusters[name] = cluster
 	}
-	fleet, err := NewFleet(cfg, metrics.NewSet())
+	w.fleet = newTestFleet(t, cfg, metrics.NewSet())
+	return w
+}
+
+// newTestFleet makes a fleet with the clusters of a configuration.
+func newTestFleet(t *testing.T, cfg Config, set *metrics.Set) *Fleet {
+	t.Helper()
+	fleet, err := NewFleet(cfg, set, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.fleet = fleet
 	t.Cleanup(fleet.Close)
-	return w
+	if err := fleet.Sync(cfg.LocalClusters()); err != nil {
+		t.Fatal(err)
+	}
+	return fleet
+}
+
+// clients are those of all clusters.
+func (w *world) clients() map[string]Client {
+	clients := map[string]Client{}
+	for _, name := range w.fleet.Names() {
+		clients[name], _ = w.fleet.Client(name)
+	}
+	return clients
+}
+
+func contains(t *testing.T, text, part string) {
+	t.Helper()
+	if !strings.Contains(text, part) {
+		t.Errorf("got %q, want it to contain %q", text, part)
+	}
 }

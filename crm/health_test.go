@@ -14,7 +14,7 @@ func TestHealthPoller(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.sims["b"].SetFaults(sim.Faults{Hang: true})
-	poller, err := NewHealthPoller(HealthConfig{Interval: 5 * time.Millisecond, Timeout: 50 * time.Millisecond}, w.fleet.Clients(), nil)
+	poller, err := NewHealthPoller(HealthConfig{Interval: 5 * time.Millisecond, Timeout: 50 * time.Millisecond}, w.clients(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package crm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -80,6 +81,7 @@ func (c *HTTPClient) Health(ctx context.Context) (model.ClusterHealth, error) {
 
 // Deploy implements Client.
 func (c *HTTPClient) Deploy(ctx context.Context, from Origin, unit model.DeploymentUnit) (model.CRMResponse, error) {
+	from.Deployment = cmp.Or(from.Deployment, unit.DeploymentKey)
 	body, err := json.Marshal(unit)
 	if err != nil {
 		return model.CRMResponse{}, c.notSent(CallDeploy, ClassTerminal, "unit cannot be encoded", err)

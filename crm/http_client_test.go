@@ -28,7 +28,7 @@ func newTestClient(t *testing.T, baseURL string, change func(*ClusterConfig)) *H
 	if change != nil {
 		change(&cfg)
 	}
-	client, err := NewHTTPClient(cfg, metrics.NewSet())
+	client, err := NewHTTPClient(cfg, metrics.NewSet(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestClientClassifiesAnswers(t *testing.T) {
 				return
 			}
 			var call *CallError
-			if !errors.As(err, &call) || call.Cluster != "edge" || call.Call != callStatus || call.Status != c.status {
+			if !errors.As(err, &call) || call.Cluster != "edge" || call.Call != CallStatus || call.Status != c.status {
 				t.Errorf("got %+v, want cluster edge, call status, status %d", call, c.status)
 			}
 			contains(t, call.Reason, c.reason)
@@ -293,7 +293,7 @@ func TestClientTellsWhatWasNotSent(t *testing.T) {
 	if !errors.As(err, &call) || !call.NotSent || call.Reason != "cannot connect" || call.Class != ClassRetryable {
 		t.Errorf("got %+v, want cannot connect, retryable, not sent", call)
 	}
-	if mayArrive(err) {
+	if MayArrive(err) {
 		t.Error("may arrive: got true, want false")
 	}
 }
@@ -465,11 +465,7 @@ func TestClientMetrics(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Clusters["edge"] = DefaultClusterConfig("", server.URL)
 	cfg.DefaultCluster = "edge"
-	fleet, err := NewFleet(cfg, set)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(fleet.Close)
+	fleet := newTestFleet(t, cfg, set)
 	client, known := fleet.Client("")
 	if !known {
 		t.Fatal("default cluster: got none, want edge")

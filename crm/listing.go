@@ -9,35 +9,36 @@ const recordPage = 500
 // must not fill the memory.
 const maxRecords = 200_000
 
-// listRecords asks for the records of a filter, page by page where the filter
-// sets no limit. Offsets shift when units come and go meanwhile: an id may come
-// twice, which is mended here, or be missed, which callers must expect.
+// listRecords asks for the records of a filter. With a limit that is one page, as
+// the CRM gives it. Without one it goes on page by page and keeps each id once.
+// Offsets shift when units come and go meanwhile: a record may be missed, which
+// callers must expect.
 func listRecords(filter RecordFilter, ask func(RecordFilter) ([]model.DeploymentRecord, error)) ([]model.DeploymentRecord, error) {
+	if filter.Limit > 0 {
+		page, err := ask(filter)
+		return append([]model.DeploymentRecord{}, page...), err
+	}
 	records := []model.DeploymentRecord{}
 	known := map[string]bool{}
-	page := filter
-	if filter.Limit <= 0 {
-		page.Limit = recordPage
-	}
+	filter.Limit = recordPage
 	for {
-		got, err := ask(page)
+		page, err := ask(filter)
 		if err != nil {
 			return nil, err
 		}
 		before := len(records)
-		for i := range got {
-			if id := got[i].ID; usableID(id) && !known[id] {
+		for i := range page {
+			if id := page[i].ID; usableID(id) && !known[id] {
 				known[id] = true
-				records = append(records, got[i])
+				records = append(records, page[i])
 			}
 		}
 		// A short page is no end: the CRM's own limit may be smaller. One that
 		// heeds no limit gave everything, one that heeds no offset gives the
 		// same again.
-		more := len(records) > before && len(got) <= page.Limit
-		if filter.Limit > 0 || !more || len(records) >= maxRecords {
+		if len(records) == before || len(page) > filter.Limit || len(records) >= maxRecords {
 			return records, nil
 		}
-		page.Offset += len(got)
+		filter.Offset += len(page)
 	}
 }

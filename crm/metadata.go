@@ -13,6 +13,7 @@ const (
 	headerTraceParent    = "traceparent"
 	headerTerm           = "x-oprc-term"
 	headerGeneration     = "x-oprc-generation"
+	headerDeployment     = "x-oprc-deployment"
 	headerAuthorization  = "authorization"
 )
 
@@ -32,6 +33,7 @@ func (o Origin) headers() []header {
 	add(headerIdempotencyKey, o.IdempotencyKey)
 	add(headerCorrelationID, o.CorrelationID)
 	add(headerTraceParent, o.TraceParent)
+	add(headerDeployment, o.Deployment)
 	if o.Term != 0 {
 		add(headerTerm, strconv.FormatUint(o.Term, 10))
 	}
