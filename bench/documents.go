@@ -179,18 +179,23 @@ func (s *Documents) each(ctx context.Context, fn func(c *connection, d *document
 }
 
 func (s *Documents) eachAt(ctx context.Context, addrs []string, fn func(c *connection, d *document) error) error {
+	return forEach(ctx, addrs, s.timeout, len(s.docs), func(c *connection, i int) error { return fn(c, s.docs[i]) })
+}
+
+// forEach calls fn for 0 to n-1, several at a time, over connections to addrs.
+func forEach(ctx context.Context, addrs []string, timeout time.Duration, n int, fn func(c *connection, i int) error) error {
 	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
-	for i := range min(preparers, len(s.docs)) {
+	for i := range min(preparers, n) {
 		group.Go(func() error {
-			c := newConnection(addrs[i%len(addrs)], s.timeout)
+			c := newConnection(addrs[i%len(addrs)], timeout)
 			defer c.close()
 			for ctx.Err() == nil {
 				at := int(next.Add(1)) - 1
-				if at >= len(s.docs) {
+				if at >= n {
 					return nil
 				}
-				if err := fn(c, s.docs[at]); err != nil {
+				if err := fn(c, at); err != nil {
 					return err
 				}
 			}

@@ -15,10 +15,12 @@ type Host struct {
 	Version string
 	// Executable is the program that children are started from. PlainVerb are
 	// the arguments that make it a plain server, ProfileVerb those that, before
-	// --out FILE -- and another verb, make it profile that.
+	// --out FILE -- and another verb, make it profile that, and SimVerb those
+	// that make it simulated clusters.
 	Executable  string
 	PlainVerb   []string
 	ProfileVerb []string
+	SimVerb     []string
 	// Env is the whole environment of children.
 	Env []string
 	// Dir takes the files of children, in a folder that is removed at the end;

@@ -37,6 +37,17 @@ type Run struct {
 	Subjects      []SubjectReport   `json:"subjects"`
 	// Ratios are of operations per second, each subject over the baseline.
 	Ratios []Ratio `json:"ratios,omitempty"`
+	// Figures are what is no operation per second.
+	Figures []Figure `json:"figures,omitempty"`
+}
+
+// Figure is something measured once.
+type Figure struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
+	Unit  string  `json:"unit"`
+	// Most is what it shall not exceed; nil: there is no such promise.
+	Most *float64 `json:"most,omitempty"`
 }
 
 // SubjectReport is one subject of a run.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -59,6 +60,22 @@ func (r *Run) writeTable(out io.Writer) {
 	for _, ratio := range r.Ratios {
 		fmt.Fprintf(out, "  %s\n", ratio)
 	}
+	for _, figure := range r.Figures {
+		fmt.Fprintf(out, "  %s\n", figure)
+	}
+}
+
+// String is the figure in a line, with what was promised.
+func (f Figure) String() string {
+	text := fmt.Sprintf("%s: %s %s", f.Name, strconv.FormatFloat(f.Value, 'g', 4, 64), f.Unit)
+	switch {
+	case f.Most == nil:
+	case f.Value <= *f.Most:
+		text += fmt.Sprintf(", at most %g: met", *f.Most)
+	default:
+		text += fmt.Sprintf(", at most %g: MISSED", *f.Most)
+	}
+	return text
 }
 
 // settingsText lists the settings of a run in the order of their names.

@@ -76,7 +76,7 @@ func (p *program) benchCommand() *cobra.Command {
 	f.BoolVar(&o.Keep, "keep", false, "leave the packages on the servers")
 	f.DurationVar(&flags.host.OpTimeout, "timeout", bench.DefaultOpTimeout, "after how long an operation has failed")
 	p.benchOutputFlags(cmd, &flags, "")
-	cmd.AddCommand(p.benchSuiteCommand(), p.benchCompareCommand(), p.benchPlainServerCommand(), p.benchProfileCommand())
+	cmd.AddCommand(p.benchSuiteCommand(), p.benchOrchestrateCommand(), p.benchCompareCommand(), p.benchPlainServerCommand(), p.benchProfileCommand())
 	return cmd
 }
 
@@ -112,6 +112,7 @@ func (p *program) prepareBench(flags *benchFlags) error {
 	flags.host.Executable = executable
 	flags.host.PlainVerb = []string{"bench", "plain-server"}
 	flags.host.ProfileVerb = []string{"bench", "profile"}
+	flags.host.SimVerb = []string{"crm-sim"}
 	flags.host.Env = p.benchEnv()
 	flags.host.Progress = func(format string, args ...any) {
 		_, _ = fmt.Fprintf(p.err, format+"\n", args...)
@@ -182,6 +183,52 @@ follower.`,
 		},
 	}
 	cmd.Flags().BoolVar(&smoke, "smoke", false, "only see that everything works, in seconds; the figures mean nothing")
+	p.benchOutputFlags(cmd, &flags, "")
+	return cmd
+}
+
+func (p *program) benchOrchestrateCommand() *cobra.Command {
+	var flags benchFlags
+	var smoke bool
+	o := bench.DefaultOrchestrateOptions()
+	cmd := &cobra.Command{
+		Use:   "orchestrate",
+		Short: "Measure many deployments in many simulated clusters",
+		Long: `orchestrate starts nodes and simulated clusters of its own, registers the clusters,
+creates deployments and measures how fast all run. Then, while nothing changes, what
+that costs: CPU of the leader, writes through Raft (there should be none) and calls to
+the CRMs. Last, how long it takes to plan one more deployment.
+
+It fails when the clusters do not hold exactly the units that are recorded.`,
+		Example: `  oprc-pm bench orchestrate --out bench/results/orchestrate.json
+  oprc-pm bench orchestrate --nodes 3 --clusters 100 --deployments 1000
+  oprc-pm bench orchestrate --smoke`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if smoke {
+				chosen := o
+				o = bench.SmokeOrchestrateOptions()
+				o.Nodes = chosen.Nodes
+			}
+			if err := o.Validate(); err != nil {
+				return usagef("%v", err)
+			}
+			if err := p.prepareBench(&flags); err != nil {
+				return err
+			}
+			report, err := bench.Orchestrate(cmd.Context(), flags.host, o)
+			return p.finishBench(&flags, report, err)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&o.Nodes, "nodes", o.Nodes, "nodes of the control plane")
+	f.IntVar(&o.Clusters, "clusters", o.Clusters, "simulated clusters")
+	f.IntVar(&o.Deployments, "deployments", o.Deployments, "deployments")
+	f.IntVar(&o.UnitsEach, "units-each", o.UnitsEach, "clusters in which each deployment runs")
+	f.DurationVar(&o.TimeToRunning, "time-to-running", o.TimeToRunning, "time that a cluster takes to bring a unit up")
+	f.DurationVar(&o.Quiet, "quiet", o.Quiet, "how long to measure while nothing changes")
+	f.DurationVar(&o.Limit, "limit", o.Limit, "after how long it has failed to converge")
+	f.BoolVar(&smoke, "smoke", false, "20 clusters and 100 deployments, in seconds; the figures mean nothing")
 	p.benchOutputFlags(cmd, &flags, "")
 	return cmd
 }

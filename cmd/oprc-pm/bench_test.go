@@ -28,6 +28,8 @@ func TestBenchUsage(t *testing.T) {
 		"argument":     {"more"},
 		"suite_output": {"suite", "-o", "wide"},
 		"one_report":   {"compare", "a.json"},
+		"no_nodes":     {"orchestrate", "--nodes", "0"},
+		"few_clusters": {"orchestrate", "--clusters", "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
