@@ -158,17 +158,17 @@ func (i *Inventory) put(s *snapshot, kind storage.Kind, key string, document []b
 func put(s *snapshot, kind storage.Kind, key string, document []byte) error {
 	switch kind {
 	case storage.KindCluster:
-		var spec model.Cluster
-		if err := json.Unmarshal(document, &spec); err != nil {
-			return fmt.Errorf("parse stored cluster: %w", err)
+		spec, err := model.ParseCluster(document)
+		if err != nil {
+			return err
 		}
 		entry := s.entry(key)
 		spec.Name, entry.spec = key, &spec
 		s.setCluster(key, entry)
 	case storage.KindClusterHealth:
-		var health model.ClusterHealth
-		if err := json.Unmarshal(document, &health); err != nil {
-			return fmt.Errorf("parse stored cluster health: %w", err)
+		health, err := model.ParseClusterHealth(document)
+		if err != nil {
+			return err
 		}
 		entry := s.entry(key)
 		entry.health = &health
