@@ -2,6 +2,7 @@ package model_test
 
 import (
 	"bytes"
+	"math"
 	"math/rand/v2"
 	"os"
 	"reflect"
@@ -39,6 +40,18 @@ func TestEncodeGolden(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantGolden(t, "full_deployment.golden", line)
+
+	line, err = model.EncodeDeployment(placedDeployment())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantGolden(t, "placed_deployment.golden", line)
+
+	line, err = model.EncodeCluster(validCluster())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantGolden(t, "cluster.golden", line)
 }
 
 func wantGolden(t *testing.T, name string, got []byte) {
@@ -73,6 +86,12 @@ func TestEncodeLeavesSystemFieldsOut(t *testing.T) {
 	wantSameLine(t, plain, observed, model.EncodeDeployment)
 
 	wantSameLine(t, model.RuntimeState{Key: "k"}, model.RuntimeState{Key: "k", Meta: meta}, model.EncodeRuntimeState)
+
+	cluster, shown := validCluster(), validCluster()
+	shown.Meta, shown.Health, shown.Units = meta, &model.ClusterHealth{}, ptr(3)
+	wantSameLine(t, cluster, shown, model.EncodeCluster)
+
+	wantSameLine(t, model.Revision{Deployment: plain}, model.Revision{Deployment: observed}, model.EncodeRevision)
 }
 
 func wantSameLine[T any](t *testing.T, a, b T, encode func(T) ([]byte, error)) {
@@ -107,6 +126,18 @@ func TestEncodeRejectsWhatJSONCannotHold(t *testing.T) {
 	if line, err := model.EncodePackage(model.Package{Name: "\xff"}); err == nil {
 		t.Errorf("got %s, want an error", line)
 	}
+	if line, err := model.EncodeCluster(model.Cluster{Name: "\xff"}); err == nil {
+		t.Errorf("got %s, want an error", line)
+	}
+	if line, err := model.EncodeClusterHealth(model.ClusterHealth{Availability: ptr(math.NaN())}); err == nil {
+		t.Errorf("got %s, want an error", line)
+	}
+	if line, err := model.EncodeRevision(model.Revision{Cause: "\xff"}); err == nil {
+		t.Errorf("got %s, want an error", line)
+	}
+	if line, err := model.EncodeEvent(model.Event{Message: "\xff"}); err == nil {
+		t.Errorf("got %s, want an error", line)
+	}
 }
 
 // Whatever a package holds, parsing its line gives it back, and encoding that
@@ -131,7 +162,39 @@ func TestEncodeParseRoundTrip(t *testing.T) {
 		fill(random, reflect.ValueOf(&s).Elem(), 0)
 		s.Meta = model.Meta{}
 		wantRoundTrip(t, s, model.EncodeRuntimeState, model.ParseRuntimeState)
+
+		var c model.Cluster
+		fill(random, reflect.ValueOf(&c).Elem(), 0)
+		c.Meta, c.Health, c.Units = model.Meta{}, nil, nil
+		c.SetDefaults()
+		wantRoundTrip(t, c, model.EncodeCluster, model.ParseCluster)
+
+		var r model.Revision
+		fill(random, reflect.ValueOf(&r).Elem(), 0)
+		r.Deployment = d
+		wantObjectRoundTrip(t, r, model.EncodeRevision, model.ParseRevision)
+
+		var h model.ClusterHealth
+		fill(random, reflect.ValueOf(&h).Elem(), 0)
+		wantObjectRoundTrip(t, h, model.EncodeClusterHealth, model.ParseClusterHealth)
+
+		var e model.Event
+		fill(random, reflect.ValueOf(&e).Elem(), 0)
+		wantObjectRoundTrip(t, e, model.EncodeEvent, model.ParseEvent)
 	}
+}
+
+// wantObjectRoundTrip is wantRoundTrip for what is stored as it is encoded.
+func wantObjectRoundTrip[T any](t *testing.T, v T, encode func(T) ([]byte, error), parse func([]byte) (T, error)) {
+	t.Helper()
+	members := func(v T) ([]byte, error) {
+		object, err := encode(v)
+		if err != nil {
+			return nil, err
+		}
+		return object[1 : len(object)-1], nil
+	}
+	wantRoundTrip(t, v, members, parse)
 }
 
 func wantRoundTrip[T any](t *testing.T, v T, encode func(T) ([]byte, error), parse func([]byte) (T, error)) {
@@ -258,7 +321,7 @@ func TestParseStoredDocument(t *testing.T) {
 
 func TestParseRejectsGarbage(t *testing.T) {
 	t.Parallel()
-	for _, doc := range []string{"", "{", "[]", `{"name":5,"key":5,"id":5}`} {
+	for _, doc := range []string{"", "{", "[]", `{"name":5,"key":5,"id":5,"cluster_name":5,"cause":5}`} {
 		if _, err := model.ParsePackage([]byte(doc)); err == nil {
 			t.Errorf("package %q: got no error", doc)
 		}
@@ -270,6 +333,18 @@ func TestParseRejectsGarbage(t *testing.T) {
 		}
 		if _, err := model.ParseUnit([]byte(doc)); err == nil {
 			t.Errorf("unit %q: got no error", doc)
+		}
+		if _, err := model.ParseCluster([]byte(doc)); err == nil {
+			t.Errorf("cluster %q: got no error", doc)
+		}
+		if _, err := model.ParseClusterHealth([]byte(doc)); err == nil {
+			t.Errorf("cluster health %q: got no error", doc)
+		}
+		if _, err := model.ParseRevision([]byte(doc)); err == nil {
+			t.Errorf("revision %q: got no error", doc)
+		}
+		if _, err := model.ParseEvent([]byte(doc)); err == nil {
+			t.Errorf("event %q: got no error", doc)
 		}
 	}
 }

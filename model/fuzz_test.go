@@ -31,6 +31,14 @@ func checkDecoded(t *testing.T, data []byte, f model.Format) {
 		}
 		checkSameLine(t, line, again, model.EncodeDeployment)
 	}
+	if c, _, err := model.DecodeCluster(data, f); err == nil {
+		line := checkFixedPoint(t, c, model.EncodeCluster, model.ParseCluster)
+		again, _, err := model.DecodeCluster(document(line), model.JSON)
+		if err != nil {
+			t.Fatalf("decode what was encoded: %v in %s", err, line)
+		}
+		checkSameLine(t, line, again, model.EncodeCluster)
+	}
 	if s, _, err := model.DecodeRuntimeState(data, f); err == nil {
 		checkFixedPoint(t, s, model.EncodeRuntimeState, model.ParseRuntimeState)
 	}
@@ -88,6 +96,11 @@ func FuzzDecodeJSON(f *testing.F) {
 		`{"key":"k","package_name":"p","class_key":"C","odgm":{"env_node_ids":{"e":[1]},"log":null},"telemetry":{},
 			"nfr_requirements":{"availability":0.99},"functions":[{"function_key":"f","qos_requirement":{"availability":1}}],"env_templates":{"e":"dev"}}`,
 		`{"key":"k","class_key":"C","deployment_id":"d","metrics":{"cpu_usage":1e-7},"last_updated":"2026-01-02T03:04:05.123+01:00"}`,
+		`{"name":"c","url":"https://c:1/x","protocol":"GRPC","labels":{"a/b":"c"},"timeout":1,"auth":{"auth_type":"Basic","username":"u"},"managed_by":"x"}`,
+		`{"clusters":[{"name":"c","base_url":"http://c","weight":0,"tls":{"insecure":true}}]}`,
+		`{"key":"k","package_name":"p","class_key":"C","placement":{"requirements":[{"key":"a","operator":"In","values":["b"]}],"spread":[{"label":"z"}],
+			"affinity":[{"class":"p.C"}],"weights":{"a":1}},"failover":{"enabled":true,"toleration":5,"backups":["b"]},
+			"rollout":{"wave":"5%","max_unavailable":1,"soak":"1h","on_failure":"rollback"}}`,
 		`{"name":"p","functions":[{"key":"f","provision_config":{"cpu_request":"1e3","port":65535},"config":{"":""}}]}`,
 	} {
 		f.Add([]byte(seed))
@@ -101,6 +114,7 @@ func FuzzDecodeYAML(f *testing.F) {
 	}
 	for _, seed := range []string{
 		"", "---\n...\n", "name: p\n---\nkey: k", "a: &a [*a]", "name: &n p\nversion: *n", "{<<: {name: p}}", "name: p\nversion: !!int 1",
+		"name: c\nurl: http://c\ntimeout: 0x10", "clusters:\n- {name: c, url: http://c}\n---\nkey: k\nrollout: {wave: 50%, soak: 1.5}",
 		"name: |-\n  p\nmetadata: {tags: [1, ~, 'x', \"\\u00e9\"]}", "? name\n: p", laughs(3),
 	} {
 		f.Add([]byte(seed))

@@ -12,6 +12,7 @@ func TestDecodeManifests(t *testing.T) {
 	type summary struct {
 		Package     string
 		Deployments []string // package/key
+		Clusters    []string // name protocol
 		Unknown     []string
 		Line, Index int
 	}
@@ -49,6 +50,17 @@ func TestDecodeManifests(t *testing.T) {
 			"package_of_functions_with_deployments", model.YAML, "name: p\nfunctions: [{key: f}]\ndeployments: [{key: a, package_name: q, class_key: C}]\n",
 			[]summary{{Package: "p", Deployments: []string{"q/a"}, Line: 1, Index: 1}},
 		},
+		{"cluster", model.YAML, "name: c\nbase_url: http://c\nprotocol: grpc\n", []summary{{Clusters: []string{"c grpc"}, Line: 1, Index: 1}}},
+		{"cluster_url", model.JSON, `{"name": "c", "url": "http://c", "colour": 1}`, []summary{{Clusters: []string{"c http"}, Unknown: []string{"colour"}, Line: 1, Index: 1}}},
+		{
+			"clusters", model.YAML, "clusters:\n- {name: a, url: http://a}\n- {name: b, base_url: http://b, shape: round}\n",
+			[]summary{{Clusters: []string{"a http", "b http"}, Unknown: []string{"clusters[1].shape"}, Line: 1, Index: 1}},
+		},
+		{"clusters_none", model.YAML, "clusters:\n", []summary{{Line: 1, Index: 1}}},
+		{
+			"clusters_in_a_package", model.YAML, "name: p\nclasses: []\nclusters: [{name: a, url: http://a}]\n",
+			[]summary{{Package: "p", Unknown: []string{"clusters"}, Line: 1, Index: 1}},
+		},
 		{
 			"many", model.YAML, "---\n# first\nname: p\nversion: 1\n---\n---\nkey: a\npackage_name: p\nclass_key: C\n...\n",
 			[]summary{{Package: "p", Line: 3, Index: 1}, {Deployments: []string{"p/a"}, Line: 7, Index: 3}},
@@ -77,6 +89,9 @@ func TestDecodeManifests(t *testing.T) {
 				for _, d := range m.Deployments {
 					s.Deployments = append(s.Deployments, d.PackageName+"/"+d.Key)
 				}
+				for _, c := range m.Clusters {
+					s.Clusters = append(s.Clusters, c.Name+" "+string(c.Protocol))
+				}
 				got = append(got, s)
 			}
 			wantEqual(t, got, tt.want)
@@ -99,6 +114,12 @@ func TestDecodeManifestsProblems(t *testing.T) {
 		{"malformed", model.JSON, "{", []string{"document 1: malformed JSON: ends too early, at line 1, column 2"}},
 		{"deployments_without_name", model.YAML, "deployments: [{key: a, class_key: C}]", []string{"document 1: deployments[0].package_name: is required"}},
 		{"deployments_twice", model.YAML, "name: p\ndeployments: [{key: a, class_key: C}, {key: a, class_key: D}]", []string{`document 1: deployments[1].key: "a" is used a second time`}},
+		{"cluster_without_name", model.YAML, "base_url: http://c", []string{"document 1: name: is required"}},
+		{"clusters_twice", model.YAML, "clusters: [{name: a, url: http://a}, {name: a, url: b}]", []string{
+			"document 1: clusters[1].base_url: must begin with http:// or https://", `document 1: clusters[1].name: "a" is used a second time`,
+		}},
+		{"clusters_are_a_list", model.YAML, "clusters: {a: {url: http://a}}", []string{"document 1: clusters: must be a list, got an object"}},
+		{"clusters_many", model.YAML, "clusters: [" + strings.Repeat("{}, ", 1001) + "]", []string{"document 1: clusters: must not have more than 1000 items, got 1001"}},
 		{"deployment_incomplete", model.YAML, "class_key: C", []string{"document 1: key: is required", "document 1: package_name: is required"}},
 		{
 			"all_documents", model.YAML, "name: a b\nversion: 1\n---\nkey: x\n---\nname: [\n",

@@ -38,6 +38,28 @@ func TestMarshalYAML(t *testing.T) {
 	}
 }
 
+// What is shown of a cluster or a deployment can be applied again.
+func TestMarshalYAMLOfWhatIsApplied(t *testing.T) {
+	t.Parallel()
+	for _, in := range []any{validCluster(), placedDeployment()} {
+		shown, err := model.MarshalYAML(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		manifests, err := model.DecodeManifests(shown, model.YAML)
+		if err != nil || len(manifests) != 1 || manifests[0].Unknown != nil {
+			t.Fatalf("decode %s: got %+v, %v, want one document", shown, manifests, err)
+		}
+		switch in := in.(type) {
+		case model.Cluster:
+			in.ManagedBy = ""
+			wantEqual(t, manifests[0].Clusters, []model.Cluster{in})
+		case model.Deployment:
+			wantEqual(t, manifests[0].Deployments, []model.Deployment{in})
+		}
+	}
+}
+
 // The limits of input do not apply to what is shown: a long list is longer than
 // any document.
 func TestMarshalYAMLLongList(t *testing.T) {
