@@ -18,6 +18,7 @@ type applyOptions struct {
 	files  []string
 	strict bool
 	dryRun string
+	force  bool
 	wait   time.Duration
 }
 
@@ -25,24 +26,28 @@ func (p *program) applyCommand() *cobra.Command {
 	var o applyOptions
 	cmd := p.clientFlags(&cobra.Command{
 		Use:   "apply -f FILE|DIR|-",
-		Short: "Create or update packages and deployments from files",
-		Long: `Create or update what YAML or JSON files describe: packages, in the order of
-their dependencies, then deployments. What is already as described stays
-unchanged. Everything is checked before anything is sent.
+		Short: "Create or update clusters, packages and deployments from files",
+		Long: `Create or update what YAML or JSON files describe: clusters, then packages in
+the order of their dependencies, then deployments. What is already as described
+stays unchanged. Everything is checked before anything is sent. A package that
+drops a class which is deployed is refused, except with --force: its deployments
+then go on running what they run.
 
 With --wait the command ends when every deployment of the files runs (exit code
 0), one of them is down (1), or the time is up (5).`,
 		Example: `  oprc-pm apply -f deploy/examples/echo.yml
   oprc-pm apply -f deploy/examples --wait=2m
+  oprc-pm apply -f shop.yml --dry-run=server
   generate-manifests | oprc-pm apply --strict -f -`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.apply(cmd.Context(), o) },
 	})
 	fileFlag(cmd, &o.files)
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "fail on fields that are not known")
-	cmd.Flags().StringVar(&o.dryRun, "dry-run", "none", "none, or client: check the files and send nothing")
+	cmd.Flags().StringVar(&o.dryRun, "dry-run", "none", "none; client: check the files and send nothing; server: say what would change")
+	cmd.Flags().BoolVar(&o.force, "force", false, "store packages although classes vanish that are deployed")
 	waitFlag(cmd, &o.wait, "wait until the deployments run, at most so long")
-	fixedCompletion(cmd, "dry-run", "none", "client")
+	fixedCompletion(cmd, "dry-run", "none", "client", "server")
 	return cmd
 }
 
@@ -58,13 +63,16 @@ func waitFlag(cmd *cobra.Command, wait *time.Duration, usage string) {
 }
 
 func (p *program) apply(ctx context.Context, o applyOptions) error {
-	if o.dryRun != "none" && o.dryRun != "client" {
-		return usagef("--dry-run must be none or client, is %q", o.dryRun)
+	switch o.dryRun {
+	case "none", "client", "server":
+	default:
+		return usagef("--dry-run must be none, client or server, is %q", o.dryRun)
 	}
 	set, err := p.loadManifests(o.files, o.strict)
 	if err != nil {
 		return err
 	}
+	set.force = o.force
 	if o.dryRun == "client" {
 		set.each(func(name string) { p.printf("%s valid (dry run)\n", name) })
 		return nil
@@ -74,6 +82,9 @@ func (p *program) apply(ctx context.Context, o applyOptions) error {
 		return err
 	}
 	defer c.Close()
+	if o.dryRun == "server" {
+		return p.dryRunManifests(ctx, c, set)
+	}
 	applied, err := p.applyManifests(ctx, c, set)
 	if err != nil || o.wait == 0 {
 		return err
@@ -83,6 +94,9 @@ func (p *program) apply(ctx context.Context, o applyOptions) error {
 
 // each calls fn with kind/name of everything in the set.
 func (s *manifests) each(fn func(name string)) {
+	for _, cluster := range s.clusters {
+		fn("cluster/" + cluster.Name)
+	}
 	for _, pkg := range s.packages {
 		fn("package/" + pkg.Name)
 	}
@@ -100,8 +114,15 @@ type appliedDeployment struct {
 // applyManifests sends a set and prints what became of each. The first failure
 // ends it: what follows may depend on it.
 func (p *program) applyManifests(ctx context.Context, c *client.Client, set manifests) ([]appliedDeployment, error) {
+	for _, cluster := range set.clusters {
+		result, err := c.PutCluster(ctx, cluster, client.WriteOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("apply cluster/%s: %w", cluster.Name, err)
+		}
+		p.printWritten("cluster", cluster.Name, result)
+	}
 	for _, pkg := range set.packages {
-		result, err := c.PutPackage(ctx, pkg, client.WriteOptions{})
+		result, err := c.PutPackage(ctx, pkg, client.WriteOptions{Force: set.force})
 		if err != nil {
 			return nil, fmt.Errorf("apply package/%s: %w", pkg.Name, err)
 		}

@@ -95,3 +95,14 @@ func (p *program) resourceNames(ctx context.Context, k *kind, prefix string) []c
 	}
 	return names
 }
+
+// completeNames completes the names of one kind.
+func (p *program) completeNames(collection string) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		k, err := kindByName(collection)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return p.resourceNames(cmd.Context(), k, ""), cobra.ShellCompDirectiveNoFileComp
+	}
+}

@@ -19,6 +19,8 @@ import (
 // deleteOptions are the flags of delete.
 type deleteOptions struct {
 	files          []string
+	cluster        string
+	force          bool
 	cascade        bool
 	ignoreNotFound bool
 	wait           time.Duration
@@ -28,16 +30,22 @@ func (p *program) deleteCommand() *cobra.Command {
 	var o deleteOptions
 	cmd := p.clientFlags(&cobra.Command{
 		Use:   "delete KIND NAME... | KIND/NAME... | -f FILE|DIR|-",
-		Short: "Delete packages and deployments",
-		Long: `Delete packages and deployments, by name or as files describe them (then the
-deployments first, and the packages once those are gone).
+		Short: "Delete packages, deployments and clusters",
+		Long: `Delete packages, deployments and clusters, by name or as files describe them
+(then the deployments first, and the packages and clusters once those are gone).
 
 The delete of a deployment is accepted at once; its units are then removed from
 every cluster. With --wait the command ends when the last of them is gone. A
 package that others depend on, or that has deployments, is not deleted; with
---cascade its deployments are deleted with it.`,
+--cascade its deployments are deleted with it.
+
+With --cluster a deployment is taken off that cluster only. A cluster in which
+units are recorded is not deleted: drain it first. With --force it is, and what
+still runs there is forgotten, not stopped.`,
 		Example: `  oprc-pm delete deployment Record --wait
+  oprc-pm delete deployment Record --cluster oaas-2 --wait
   oprc-pm delete package example --cascade
+  oprc-pm delete cluster edge-7
   oprc-pm delete -f deploy/examples/echo.yml --ignore-not-found`,
 		ValidArgsFunction: p.completeTargets(func(k *kind) bool { return deletable(k) }),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,13 +54,15 @@ package that others depend on, or that has deployments, is not deleted; with
 	})
 	fileFlag(cmd, &o.files)
 	cmd.Flags().BoolVar(&o.cascade, "cascade", false, "delete the deployments of a package with it")
+	cmd.Flags().StringVar(&o.cluster, "cluster", "", "delete deployments from this cluster only")
+	cmd.Flags().BoolVar(&o.force, "force", false, "delete a cluster although units are recorded there")
 	cmd.Flags().BoolVar(&o.ignoreNotFound, "ignore-not-found", false, "what does not exist is no error")
 	waitFlag(cmd, &o.wait, "wait until deployments are gone from every cluster, at most so long")
 	return cmd
 }
 
 func deletable(k *kind) bool {
-	return k.collection == client.Packages || k.collection == client.Deployments
+	return k.collection == client.Packages || k.collection == client.Deployments || k.collection == client.Clusters
 }
 
 func (p *program) delete(ctx context.Context, args []string, o deleteOptions) error {
@@ -67,8 +77,8 @@ func (p *program) delete(ctx context.Context, args []string, o deleteOptions) er
 	defer c.Close()
 	d := &deletion{p: p, c: c, o: o}
 	for i, t := range targets {
-		if t.kind.collection == client.Packages && len(o.files) > 0 && i > 0 {
-			// The package can go only when its deployments have gone.
+		if t.kind.collection != client.Deployments && len(o.files) > 0 && i > 0 {
+			// Package and cluster can go only when their deployments have gone.
 			if err := d.waitGone(ctx); err != nil {
 				return err
 			}
@@ -101,7 +111,11 @@ func (p *program) deleteTargets(args []string, o deleteOptions) ([]target, error
 	for _, t := range targets {
 		switch {
 		case !deletable(t.kind):
-			return nil, usagef("%s cannot be deleted; %s can", t.kind.name, strings.Join(kindNames(deletable), " and "))
+			return nil, usagef("%s cannot be deleted; %s can", t.kind.name, strings.Join(kindNames(deletable), ", "))
+		case o.cluster != "" && t.kind.collection != client.Deployments:
+			return nil, usagef("--cluster applies to deployments only")
+		case o.force && t.kind.collection != client.Clusters:
+			return nil, usagef("--force applies to clusters only")
 		case t.name == "":
 			return nil, usagef("say which of the %s to delete", t.kind.name)
 		}
@@ -131,6 +145,13 @@ func (p *program) targetsOfFiles(files []string) ([]target, error) {
 	for _, pkg := range slices.Backward(set.packages) {
 		targets = append(targets, target{packages, pkg.Name})
 	}
+	clusters, err := kindByName(client.Clusters)
+	if err != nil {
+		return nil, err
+	}
+	for _, cluster := range set.clusters {
+		targets = append(targets, target{clusters, cluster.Name})
+	}
 	return targets, nil
 }
 
@@ -156,12 +177,22 @@ func (d *deletion) delete(ctx context.Context, t target) error {
 		return fmt.Errorf("delete %s: %w", name, err)
 	}
 	d.since = max(d.since, result.Index)
-	d.p.printf("%s deleted\n", name)
+	from := ""
+	if d.o.cluster != "" {
+		from = " from cluster " + d.o.cluster
+	}
+	d.p.printf("%s deleted%s\n", name, from)
 	return nil
 }
 
 func (d *deletion) send(ctx context.Context, t target) (client.WriteResult, error) {
-	if t.kind.collection == client.Deployments {
+	switch {
+	case t.kind.collection == client.Clusters:
+		return d.c.DeleteCluster(ctx, t.name, client.WriteOptions{Force: d.o.force})
+	case d.o.cluster != "":
+		// The server waits: the deployment stays, so there is no end of it to see.
+		return d.c.DeleteDeployment(ctx, t.name, client.WriteOptions{Cluster: d.o.cluster, Wait: d.o.wait})
+	case t.kind.collection == client.Deployments:
 		result, err := d.c.DeleteDeployment(ctx, t.name, client.WriteOptions{})
 		if err == nil {
 			d.leaving = append(d.leaving, t.name)

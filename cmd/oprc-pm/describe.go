@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,8 +19,9 @@ func (p *program) describeCommand() *cobra.Command {
 		Use:   "describe KIND NAME... | KIND/NAME...",
 		Short: "Show everything about a resource, for people",
 		Long: `Show a resource with what belongs to it: a package with its classes, functions
-and deployments; a deployment with its conditions and units; a cluster with the
-deployments that target it. Programs read get -o json instead.`,
+and deployments; a deployment with its conditions, its rollout, where it is placed
+and why, its units and events; a cluster with its health, its units and events.
+Programs read get -o json instead.`,
 		Example: `  oprc-pm describe deployment Record
   oprc-pm describe package example
   oprc-pm describe cluster oaas-1`,
@@ -74,7 +74,7 @@ func (d *description) describe(ctx context.Context, k *kind, raw json.RawMessage
 	case client.Deployments:
 		return decodeThen(raw, func(dep model.Deployment) error { return d.describeDeployment(ctx, dep) })
 	case client.Clusters:
-		return decodeThen(raw, func(cluster model.ClusterInfo) error { return d.describeCluster(ctx, cluster) })
+		return decodeThen(raw, func(cluster clusterRow) error { return d.describeCluster(ctx, cluster) })
 	}
 	// The others are flat: all there is, is in the document.
 	text, err := model.MarshalYAML(raw)
@@ -192,75 +192,4 @@ func tableOf[T any](values []T, columns []column[T], now time.Time) (table, erro
 		raws[i] = raw
 	}
 	return tabulate(columns)(raws, false, now)
-}
-
-func (d *description) describeDeployment(ctx context.Context, dep model.Deployment) error {
-	lastError := ""
-	if dep.Status != nil {
-		lastError = dep.Status.LastError
-	}
-	observed := strconv.FormatUint(dep.ObservedGeneration, 10)
-	if dep.ObservedGeneration < dep.Generation {
-		observed += " (the newest has not been acted on yet)"
-	}
-	d.fields("Deployment", dep.Key, "Package", dep.PackageName, "Class", dep.ClassKey,
-		"Condition", conditionText(dep), "Environments", strings.Join(dep.TargetEnvs, ", "),
-		"Requirements", requirementsText(dep.NFRRequirements), "Generation", metaText(dep.Meta), "Observed", observed,
-		"Created", d.when(dep.CreatedAt), "Updated", d.when(dep.UpdatedAt),
-		"Delete since", d.when(dep.DeletionRequestedAt), "Last error", lastError)
-
-	conditions := table{header: []string{"TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"}}
-	for _, c := range dep.Conditions {
-		conditions.rows = append(conditions.rows, []string{cell(c.Type), cell(string(c.Status)), cell(c.Reason),
-			cell(age(d.now, &c.LastTransitionTime)), cell(c.Message)})
-	}
-	d.section("Conditions", conditions)
-
-	units, err := d.c.ListUnits(ctx, dep.Key)
-	if err != nil && !client.NotFound(err) {
-		return err
-	}
-	t, err := tableOf(units, unitColumns[1:], d.now)
-	if err != nil {
-		return err
-	}
-	d.section("Units", t)
-
-	spec, err := asYAML(dep, model.EncodeDeployment)
-	if err != nil {
-		return err
-	}
-	d.p.printf("\nSpec:\n")
-	for line := range strings.Lines(spec) {
-		d.p.printf("  %s", line)
-	}
-	return nil
-}
-
-func requirementsText(r model.NFRRequirements) string {
-	var parts []string
-	if r.MinThroughputRPS != nil {
-		parts = append(parts, fmt.Sprintf("at least %d requests/s", *r.MinThroughputRPS))
-	}
-	if r.Availability != nil {
-		parts = append(parts, fmt.Sprintf("availability %g", *r.Availability))
-	}
-	if r.CPUUtilizationTarget != nil {
-		parts = append(parts, fmt.Sprintf("CPU utilisation %g", *r.CPUUtilizationTarget))
-	}
-	return strings.Join(parts, ", ")
-}
-
-func (d *description) describeCluster(ctx context.Context, cluster model.ClusterInfo) error {
-	t, err := tableOf([]model.ClusterInfo{cluster}, clusterColumns, d.now)
-	if err != nil {
-		return err
-	}
-	title := map[string]string{"NAME": "Cluster", "STATUS": "Status", "NODES": "Nodes ready", "AVAILABILITY": "Availability", "LAST SEEN": "Last seen"}
-	var pairs []string
-	for i, name := range t.header {
-		pairs = append(pairs, title[name], t.rows[0][i])
-	}
-	d.fields(append(pairs, "CRM version", optional(cluster.Health.CRMVersion), "Calls itself", cluster.Health.ClusterName)...)
-	return d.deploymentsSection(ctx, url.Values{"target_env": {cluster.Name}})
 }

@@ -46,6 +46,17 @@ func (p *program) diff(ctx context.Context, files []string, strict bool) error {
 		p.printf("%s", text)
 		different = different || text != ""
 	}
+	for _, cluster := range set.clusters {
+		before, err := serverForm(ctx, c, client.Resource(client.Clusters, cluster.Name), model.ParseCluster, encodeClusterSpec)
+		if err != nil {
+			return fmt.Errorf("read cluster/%s: %w", cluster.Name, err)
+		}
+		after, err := asYAML(cluster, encodeClusterSpec)
+		if err != nil {
+			return err
+		}
+		compare("cluster/"+cluster.Name, before, after)
+	}
 	for _, pkg := range set.packages {
 		before, err := serverForm(ctx, c, client.Resource(client.Packages, pkg.Name), model.ParsePackage, model.EncodePackage)
 		if err != nil {
@@ -72,6 +83,12 @@ func (p *program) diff(ctx context.Context, files []string, strict bool) error {
 		return &exitError{exitFailure, errSilent}
 	}
 	return nil
+}
+
+// encodeClusterSpec leaves out who manages the cluster, which the server decides.
+func encodeClusterSpec(c model.Cluster) ([]byte, error) {
+	c.ManagedBy = ""
+	return model.EncodeCluster(c)
 }
 
 // serverForm is the user's part of what the server holds as YAML, "" for

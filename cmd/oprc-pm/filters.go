@@ -17,11 +17,23 @@ var filterFlags = []struct{ name, usage string }{
 	{"tag", "packages with any of these tags"},
 	{"name-pattern", "packages whose name contains this"},
 	{"disabled", "packages that are disabled (true) or not (false)"},
-	{"package", "deployments, classes, functions of this package"},
-	{"class", "deployments of this class"},
-	{"env", "deployments that target this cluster, units in it"},
+	{"package", "deployments, classes, functions, records of this package"},
+	{"class", "deployments, records of this class"},
+	{"env", "deployments that target this cluster, units in it, records of this environment"},
+	{"cluster", "units and records in this cluster"},
 	{"condition", "deployments in this condition, as RUNNING"},
-	{"deployment", "units of this deployment"},
+	{"status", "records in this condition or phase, as Running"},
+	{"deployment", "units and revisions of this deployment"},
+	{"kind", "events about deployments, clusters or packages: deployment, cluster or package"},
+	{"name", "events about the one of this name"},
+	{"type", "events of this type: Normal, Warning or Alarm"},
+	{"reason", "events with this reason, as Moved"},
+	{"since", "events since a time, a sequence number, or so long ago, as 1h"},
+}
+
+// recordFilters are those of records and runtimes.
+var recordFilters = map[string]string{
+	"package": "package_name", "class": "class_key", "env": "environment", "cluster": "cluster", "status": "status",
 }
 
 // addFilterFlags declares the filters on cmd.

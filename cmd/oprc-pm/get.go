@@ -28,7 +28,12 @@ func (p *program) getCommand() *cobra.Command {
 		Use:   "get KIND [NAME...] | KIND/NAME...",
 		Short: "List resources, or show some by name",
 		Long: `List resources of a kind, or show some by name. The kinds are packages,
-deployments, classes, functions, clusters, units, members and runtime-states.
+deployments, classes, functions, clusters, units, revisions, events, records,
+runtimes, members and runtime-states.
+
+Records (and runtimes, their older name) are what the clusters themselves say
+they run: every cluster is asked. One that does not answer is named on stderr,
+and the others are listed all the same.
 
 With --watch the list is followed by every change to it, as it happens, also
 across restarts of the server; a name need not exist yet. With -o json each
@@ -37,6 +42,10 @@ change is one line: the change as the API tells it.`,
   oprc-pm get deployment Record -o yaml
   oprc-pm get deployments --package example --watch
   oprc-pm get units --deployment Record -o wide
+  oprc-pm get clusters -o wide --watch
+  oprc-pm get events --type Warning --since 1h
+  oprc-pm get revisions --deployment Record
+  oprc-pm get records --cluster oaas-1
   oprc-pm get members -o json`,
 		Args:              usageArgs(cobra.MinimumNArgs(1)),
 		ValidArgsFunction: p.completeTargets(func(*kind) bool { return true }),
@@ -94,6 +103,7 @@ func (p *program) get(cmd *cobra.Command, args []string, o getOptions) error {
 		if i > 0 && o.output != outputJSON && o.output != outputYAML {
 			p.printf("\n")
 		}
+		p.warnFailed(found.Failed)
 		single := len(targets) == 1 && len(group.names) == 1
 		if err := p.printDocuments(group.kind, found.Items, single, o.output); err != nil {
 			return err
@@ -103,6 +113,13 @@ func (p *program) get(cmd *cobra.Command, args []string, o getOptions) error {
 		}
 	}
 	return nil
+}
+
+// warnFailed names the clusters that a list lacks.
+func (p *program) warnFailed(failed []client.FailedCluster) {
+	for _, f := range failed {
+		_, _ = fmt.Fprintf(p.err, "warning: cluster %s did not answer (%s); what it holds is missing here\n", cell(f.Name), cell(f.Class))
+	}
 }
 
 // targetGroup is the targets of one kind.
@@ -130,12 +147,12 @@ func groupTargets(targets []target) []targetGroup {
 // fetch reads the documents of a group: by name, or the whole list.
 func fetch(ctx context.Context, c *client.Client, g targetGroup, query url.Values, limit int) (client.List, error) {
 	switch {
-	case g.kind.name == "units":
-		return fetchUnits(ctx, c, g, query, limit)
+	case g.kind.below != "":
+		return fetchBelow(ctx, c, g, query, limit)
 	case len(g.names) > 0 && g.kind.addressable:
 		var list client.List
 		for _, name := range g.names {
-			raw, meta, err := c.GetRaw(ctx, client.Resource(g.kind.collection, name), pick(query, "consistency"))
+			raw, meta, err := c.GetRaw(ctx, client.Resource(g.kind.collection, name), pick(query, "consistency", "min_index", "cluster"))
 			if err != nil {
 				return client.List{}, err
 			}
@@ -150,41 +167,42 @@ func fetch(ctx context.Context, c *client.Client, g targetGroup, query url.Value
 		return selectNames(list, g)
 	}
 	// A collection without pages would answer limit with an error.
-	if !g.kind.addressable {
+	if !g.kind.addressable || g.kind.unpaged {
 		list, err := c.ListRaw(ctx, client.Resource(g.kind.collection), query, 0)
 		return cut(list, limit), err
 	}
 	return c.ListRaw(ctx, client.Resource(g.kind.collection), query, limit)
 }
 
-// fetchUnits reads the units of one deployment or, deployment by deployment, of
-// all.
-func fetchUnits(ctx context.Context, c *client.Client, g targetGroup, query url.Values, limit int) (client.List, error) {
+// fetchBelow reads what belongs to one resource or, resource by resource, to
+// all: the units of a deployment, its revisions.
+func fetchBelow(ctx context.Context, c *client.Client, g targetGroup, query url.Values, limit int) (client.List, error) {
 	var list client.List
-	deployments := []string{query.Get("deployment")}
-	if deployments[0] == "" {
-		all, err := c.ListRaw(ctx, client.Resource(client.Deployments), pick(query, "consistency"), 0)
+	owners := []string{query.Get(g.kind.parameter)}
+	fresh := pick(query, "consistency", "min_index")
+	if owners[0] == "" {
+		all, err := c.ListRaw(ctx, client.Resource(g.kind.below), fresh, 0)
 		if err != nil {
 			return client.List{}, err
 		}
-		list.Meta, deployments = all.Meta, nil
+		list.Meta, owners = all.Meta, nil
 		for _, raw := range all.Items {
-			deployments = append(deployments, keyOf("key")(raw))
+			owners = append(owners, keyOf("key")(raw))
 		}
 	}
-	for _, deployment := range deployments {
-		units, err := c.ListRaw(ctx, client.Resource(client.Deployments, deployment, "units"), pick(query, "consistency"), 0)
-		if client.NotFound(err) && query.Get("deployment") == "" {
+	for _, owner := range owners {
+		found, err := c.ListRaw(ctx, client.Resource(g.kind.below, owner, g.kind.name), fresh, 0)
+		if client.NotFound(err) && query.Get(g.kind.parameter) == "" {
 			continue // deleted since it was listed
 		}
 		if err != nil {
 			return client.List{}, err
 		}
 		if list.Index == 0 {
-			list.Meta = units.Meta
+			list.Meta = found.Meta
 		}
-		for _, raw := range units.Items {
-			if matchUnit(raw, query) {
+		for _, raw := range found.Items {
+			if g.kind.matches(raw, query) {
 				list.Items = append(list.Items, raw)
 			}
 		}
@@ -220,11 +238,15 @@ func cut(list client.List, limit int) client.List {
 	return list
 }
 
-func pick(query url.Values, parameter string) url.Values {
-	if value := query.Get(parameter); value != "" {
-		return url.Values{parameter: {value}}
+// pick returns the parameters of a query that are among names.
+func pick(query url.Values, names ...string) url.Values {
+	picked := url.Values{}
+	for _, name := range names {
+		if value := query.Get(name); value != "" {
+			picked.Set(name, value)
+		}
 	}
-	return nil
+	return picked
 }
 
 // printDocuments prints documents in one of the formats.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,12 +25,27 @@ type kind struct {
 	// addressable kinds have a path for each of them; of the others the list is
 	// searched.
 	addressable bool
+	// unpaged lists know no pages: what is beyond a limit is cut off here.
+	unpaged bool
+	// below is the collection whose resources each have a list of this kind
+	// below them, as deployments have units; empty for the others.
+	below string
+	// parameter of the query that names the owner in below.
+	parameter string
 	// event is the kind in the change stream; empty where there is none.
 	event storage.Kind
+	// alsoOn are further kinds whose changes make the list worth another look;
+	// its documents are then not those of the stream.
+	alsoOn []storage.Kind
+	// fades: old documents make room for new ones, which is no news.
+	fades bool
 	// filters maps flags to query parameters.
 	filters map[string]string
 	// key names a document of the list.
 	key func(raw json.RawMessage) string
+	// changeKey is the key of a document in the change stream; nil: the same as
+	// key.
+	changeKey func(raw json.RawMessage) string
 	// matches says whether a changed document passes the filters. nil means that
 	// there are none to pass.
 	matches func(raw json.RawMessage, query url.Values) bool
@@ -65,19 +79,41 @@ var kinds = []*kind{
 	},
 	{
 		name: "clusters", singular: "cluster", aliases: []string{"envs", "env", "environments"}, collection: client.Clusters,
+		addressable: true, unpaged: true, event: storage.KindCluster, alsoOn: []storage.Kind{storage.KindClusterHealth},
 		key: keyOf("name"), tabulate: tabulate(clusterColumns),
 	},
 	{
-		name: "units", singular: "unit", event: storage.KindUnit,
-		filters: map[string]string{"deployment": "deployment", "env": "env"},
-		key:     keyOf("id"), matches: matchUnit, tabulate: tabulate(unitColumns),
+		name: "units", singular: "unit", below: client.Deployments, parameter: "deployment", event: storage.KindUnit,
+		filters: map[string]string{"deployment": "deployment", "env": "env", "cluster": "env"},
+		key:     keyOf("id"), changeKey: unitChangeKey, matches: matchUnit, tabulate: tabulate(unitColumns),
+	},
+	{
+		name: "revisions", singular: "revision", aliases: []string{"rev", "revs"},
+		below: client.Deployments, parameter: "deployment", event: storage.KindRevision, fades: true,
+		filters: map[string]string{"deployment": "deployment"},
+		key:     revisionKey, changeKey: revisionChangeKey, matches: matchRevision, tabulate: tabulate(revisionColumns),
+	},
+	{
+		name: "events", singular: "event", aliases: []string{"ev"}, collection: client.Events, event: storage.KindEvent, fades: true,
+		filters: map[string]string{"kind": "kind", "name": "name", "type": "type", "reason": "reason", "since": "since"},
+		key:     eventKey, changeKey: eventChangeKey, matches: matchEvent, tabulate: tabulate(eventColumns),
+	},
+	{
+		name: "records", singular: "record", aliases: []string{"deployment-records"}, collection: client.Records,
+		addressable: true, unpaged: true,
+		filters: recordFilters, key: keyOf("id"), tabulate: tabulate(recordColumns),
+	},
+	{
+		name: "runtimes", singular: "runtime", aliases: []string{"class-runtimes", "class-runtime", "cr", "rts"},
+		collection: client.ClassRuntimes, addressable: true, unpaged: true,
+		filters: recordFilters, key: keyOf("id"), tabulate: tabulate(recordColumns),
 	},
 	{
 		name: "members", singular: "member", aliases: []string{"nodes", "node"}, collection: client.Members,
 		key: keyOf("name"), tabulate: tabulate(memberColumns),
 	},
 	{
-		name: "runtime-states", singular: "runtime-state", aliases: []string{"runtimes", "rs"},
+		name: "runtime-states", singular: "runtime-state", aliases: []string{"rs"},
 		collection: client.RuntimeStates, addressable: true, event: storage.KindRuntimeState,
 		key: keyOf("key"), tabulate: tabulate(runtimeStateColumns),
 	},
@@ -193,187 +229,4 @@ func tabulate[T any](columns []column[T]) func([]json.RawMessage, bool, time.Tim
 		}
 		return t, nil
 	}
-}
-
-func uintText(n uint64) string { return strconv.FormatUint(n, 10) }
-
-var packageColumns = []column[model.Package]{
-	{"NAME", false, func(p model.Package, _ time.Time) string { return p.Name }},
-	{"VERSION", false, func(p model.Package, _ time.Time) string { return optional(p.Version) }},
-	{"CLASSES", false, func(p model.Package, _ time.Time) string { return strconv.Itoa(len(p.Classes)) }},
-	{"FUNCTIONS", false, func(p model.Package, _ time.Time) string { return strconv.Itoa(len(p.Functions)) }},
-	{"TAGS", false, func(p model.Package, _ time.Time) string { return strings.Join(p.Metadata.Tags, ",") }},
-	{"AGE", false, func(p model.Package, now time.Time) string { return age(now, p.CreatedAt) }},
-	{"DEPENDENCIES", true, func(p model.Package, _ time.Time) string { return strings.Join(p.Dependencies, ",") }},
-	{"GENERATION", true, func(p model.Package, _ time.Time) string { return uintText(p.Generation) }},
-	{"RESOURCE VERSION", true, func(p model.Package, _ time.Time) string { return uintText(p.ResourceVersion) }},
-	{"DESCRIPTION", true, func(p model.Package, _ time.Time) string { return shorten(optional(p.Metadata.Description), 60) }},
-}
-
-var deploymentColumns = []column[model.Deployment]{
-	{"KEY", false, func(d model.Deployment, _ time.Time) string { return d.Key }},
-	{"PACKAGE", false, func(d model.Deployment, _ time.Time) string { return d.PackageName }},
-	{"CLASS", false, func(d model.Deployment, _ time.Time) string { return d.ClassKey }},
-	{"CONDITION", false, func(d model.Deployment, _ time.Time) string { return conditionText(d) }},
-	{"ENVIRONMENTS", false, func(d model.Deployment, _ time.Time) string { return strings.Join(environmentsOf(d), ",") }},
-	{"AGE", false, func(d model.Deployment, now time.Time) string { return age(now, d.CreatedAt) }},
-	{"GENERATION", true, func(d model.Deployment, _ time.Time) string { return uintText(d.Generation) }},
-	{"OBSERVED", true, func(d model.Deployment, _ time.Time) string { return uintText(d.ObservedGeneration) }},
-	{"RESOURCE VERSION", true, func(d model.Deployment, _ time.Time) string { return uintText(d.ResourceVersion) }},
-	{"LAST ERROR", true, func(d model.Deployment, _ time.Time) string {
-		if d.Status == nil {
-			return ""
-		}
-		return shorten(d.Status.LastError, 80)
-	}},
-}
-
-// conditionText says DELETING until the last unit of a deleted deployment is
-// gone, and marks a state that is of an older generation.
-func conditionText(d model.Deployment) string {
-	switch {
-	case d.DeletionRequestedAt != nil:
-		return "DELETING"
-	case d.Condition == "":
-		return string(model.DeploymentPending)
-	case d.ObservedGeneration > 0 && d.ObservedGeneration < d.Generation:
-		return string(d.Condition) + " (old)"
-	}
-	return string(d.Condition)
-}
-
-// environmentsOf is where a deployment is, or else where it should be.
-func environmentsOf(d model.Deployment) []string {
-	if d.Status != nil && len(d.Status.SelectedEnvs) > 0 {
-		return d.Status.SelectedEnvs
-	}
-	return d.TargetEnvs
-}
-
-var classColumns = []column[model.Class]{
-	{"KEY", false, func(c model.Class, _ time.Time) string { return c.Key }},
-	{"FUNCTIONS", false, func(c model.Class, _ time.Time) string {
-		names := make([]string, len(c.FunctionBindings))
-		for i, binding := range c.FunctionBindings {
-			names[i] = binding.Name
-		}
-		return shorten(strings.Join(names, ","), 60)
-	}},
-	{"CONSISTENCY", false, func(c model.Class, _ time.Time) string {
-		if c.StateSpec == nil {
-			return ""
-		}
-		return string(c.StateSpec.ConsistencyModel)
-	}},
-	{"DESCRIPTION", true, func(c model.Class, _ time.Time) string { return shorten(optional(c.Description), 60) }},
-}
-
-var functionColumns = []column[model.Function]{
-	{"KEY", false, func(f model.Function, _ time.Time) string { return f.Key }},
-	{"TYPE", false, func(f model.Function, _ time.Time) string { return string(f.FunctionType) }},
-	{"IMAGE", false, func(f model.Function, _ time.Time) string {
-		if f.ProvisionConfig == nil {
-			return ""
-		}
-		if image := optional(f.ProvisionConfig.ContainerImage); image != "" {
-			return image
-		}
-		return optional(f.ProvisionConfig.WasmModuleURL)
-	}},
-	{"DESCRIPTION", true, func(f model.Function, _ time.Time) string { return shorten(optional(f.Description), 60) }},
-}
-
-var clusterColumns = []column[model.ClusterInfo]{
-	{"NAME", false, func(c model.ClusterInfo, _ time.Time) string { return c.Name }},
-	{"STATUS", false, func(c model.ClusterInfo, _ time.Time) string { return c.Health.Status }},
-	{"NODES", false, func(c model.ClusterInfo, _ time.Time) string {
-		if c.Health.NodeCount == nil {
-			return ""
-		}
-		ready := "?"
-		if c.Health.ReadyNodes != nil {
-			ready = uintText(uint64(*c.Health.ReadyNodes))
-		}
-		return ready + "/" + uintText(uint64(*c.Health.NodeCount))
-	}},
-	{"AVAILABILITY", false, func(c model.ClusterInfo, _ time.Time) string {
-		if c.Health.Availability == nil {
-			return ""
-		}
-		return strconv.FormatFloat(*c.Health.Availability, 'g', 6, 64)
-	}},
-	{"LAST SEEN", false, func(c model.ClusterInfo, now time.Time) string {
-		if c.Health.LastSeen.IsZero() || c.Health.Status == model.ClusterUnknown {
-			return ""
-		}
-		return humanDuration(now.Sub(c.Health.LastSeen)) + " ago"
-	}},
-	{"CRM VERSION", true, func(c model.ClusterInfo, _ time.Time) string { return optional(c.Health.CRMVersion) }},
-	{"CALLS ITSELF", true, func(c model.ClusterInfo, _ time.Time) string { return c.Health.ClusterName }},
-}
-
-var unitColumns = []column[model.UnitStatus]{
-	{"DEPLOYMENT", false, func(u model.UnitStatus, _ time.Time) string { return u.DeploymentKey }},
-	{"CLUSTER", false, func(u model.UnitStatus, _ time.Time) string { return u.Cluster }},
-	{"UNIT", false, func(u model.UnitStatus, _ time.Time) string { return u.ID }},
-	{"PHASE", false, func(u model.UnitStatus, _ time.Time) string { return string(u.Phase) }},
-	{"SINCE", false, func(u model.UnitStatus, now time.Time) string { return age(now, &u.LastTransitionTime) }},
-	{"MESSAGE", false, func(u model.UnitStatus, _ time.Time) string {
-		if u.LastError != "" {
-			return shorten(u.LastError, 60)
-		}
-		return shorten(u.Message, 60)
-	}},
-	{"GENERATION", true, func(u model.UnitStatus, _ time.Time) string { return uintText(u.Generation) }},
-	{"ATTEMPTS", true, func(u model.UnitStatus, _ time.Time) string { return uintText(uint64(u.Attempts)) }},
-	{"CRM ID", true, func(u model.UnitStatus, _ time.Time) string { return u.CRMID }},
-}
-
-var memberColumns = []column[storage.Member]{
-	{"NAME", false, func(m storage.Member, _ time.Time) string { return m.Name }},
-	{"ROLE", false, func(m storage.Member, _ time.Time) string {
-		if !m.Alive {
-			return "" // nobody knows
-		}
-		return string(m.Role)
-	}},
-	{"VOTER", false, func(m storage.Member, _ time.Time) string { return yesNo(m.Voter) }},
-	{"ALIVE", false, func(m storage.Member, _ time.Time) string { return yesNo(m.Alive) }},
-	{"HTTP", false, func(m storage.Member, _ time.Time) string { return m.HTTPAddr }},
-	{"APPLIED", false, func(m storage.Member, _ time.Time) string { return uintText(m.AppliedIndex) }},
-	{"DIGEST", false, func(m storage.Member, _ time.Time) string {
-		if m.Digest == "" {
-			return ""
-		}
-		return m.Digest[:min(len(m.Digest), 12)] + "@" + uintText(m.DigestIndex)
-	}},
-	{"ERROR", false, func(m storage.Member, _ time.Time) string { return shorten(m.Error, 60) }},
-	{"ID", true, func(m storage.Member, _ time.Time) string { return m.ID }},
-	{"CLUSTER", true, func(m storage.Member, _ time.Time) string { return m.ClusterAddr }},
-	{"TERM", true, func(m storage.Member, _ time.Time) string { return uintText(m.Term) }},
-	{"COMMIT", true, func(m storage.Member, _ time.Time) string { return uintText(m.CommitIndex) }},
-	{"VERSION", true, func(m storage.Member, _ time.Time) string { return m.Version }},
-}
-
-func yesNo(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
-}
-
-var runtimeStateColumns = []column[model.RuntimeState]{
-	{"KEY", false, func(s model.RuntimeState, _ time.Time) string { return s.Key }},
-	{"CLASS", false, func(s model.RuntimeState, _ time.Time) string { return s.ClassKey }},
-	{"DEPLOYMENT", false, func(s model.RuntimeState, _ time.Time) string { return s.DeploymentID }},
-	{"STATUS", false, func(s model.RuntimeState, _ time.Time) string { return s.Status }},
-	{"HEALTH", false, func(s model.RuntimeState, _ time.Time) string { return s.Health }},
-	{"UPDATED", false, func(s model.RuntimeState, now time.Time) string {
-		if text := age(now, s.LastUpdated); text != "" {
-			return text + " ago"
-		}
-		return ""
-	}},
-	{"REQUESTS", true, func(s model.RuntimeState, _ time.Time) string { return uintText(s.Metrics.RequestCount) }},
-	{"ERRORS", true, func(s model.RuntimeState, _ time.Time) string { return uintText(s.Metrics.ErrorCount) }},
 }

@@ -19,8 +19,11 @@ const maxManifestBytes = 64 << 20
 // manifests is what the files of a command say, in the order in which it is to
 // be applied.
 type manifests struct {
+	clusters    []model.Cluster
 	packages    []model.Package
 	deployments []model.Deployment
+	// force stores packages although classes vanish that are deployed.
+	force bool
 }
 
 // loadManifests reads files, directories (their .yml, .yaml and .json files, not
@@ -55,8 +58,8 @@ func (p *program) loadManifests(paths []string, strict bool) (manifests, error) 
 	if err := model.Invalid(problems); err != nil {
 		return manifests{}, err
 	}
-	if len(set.packages)+len(set.deployments) == 0 {
-		return manifests{}, usagef("%s: there is no package and no deployment in it", strings.Join(paths, ", "))
+	if len(set.clusters)+len(set.packages)+len(set.deployments) == 0 {
+		return manifests{}, usagef("%s: there is no package and no deployment in it, nor a cluster", strings.Join(paths, ", "))
 	}
 	ordered, err := inDependencyOrder(set.packages)
 	set.packages = ordered
@@ -167,6 +170,7 @@ func (s *manifests) add(m model.Manifest) {
 		s.packages = append(s.packages, *m.Package)
 	}
 	s.deployments = append(s.deployments, m.Deployments...)
+	s.clusters = append(s.clusters, m.Clusters...)
 }
 
 // duplicates reports what is described twice: which one should hold?
@@ -179,6 +183,9 @@ func (s *manifests) duplicates() []model.Problem {
 			problems = append(problems, model.Problem{Path: id, Message: "is described more than once"})
 		}
 		seen[id] = true
+	}
+	for _, c := range s.clusters {
+		check("cluster", c.Name)
 	}
 	for _, p := range s.packages {
 		check("package", p.Name)

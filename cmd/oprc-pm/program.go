@@ -55,7 +55,7 @@ const rootLong = `oprc-pm is the Package Manager of an Object-as-a-Service platf
 packages and deployments, decides where each deployment runs, and drives the
 clusters until what runs is what was asked for.
 
-Exit codes: 0 success · 1 failure, or a difference (diff) · 2 wrong usage or
+Exit codes: 0 success · 1 failure, or a difference (diff, plan) · 2 wrong usage or
 invalid input · 3 not found · 4 conflict with the present state · 5 unavailable
 or out of time · 70 a fault stopped the node · 130 interrupted.`
 
@@ -83,7 +83,9 @@ func (p *program) rootCommand() *cobra.Command {
 		}
 	}
 	add("node", p.serverCommand(), p.devCommand(), p.crmSimCommand())
-	add("client", p.applyCommand(), p.getCommand(), p.describeCommand(), p.diffCommand(), p.deleteCommand(), p.clusterCommand())
+	add("client", p.applyCommand(), p.getCommand(), p.describeCommand(), p.diffCommand(), p.planCommand(),
+		p.createCommand(), p.deleteCommand(), p.rolloutCommand(),
+		p.cordonCommand(), p.uncordonCommand(), p.drainCommand(), p.clusterCommand())
 	add("other", p.benchCommand(), p.versionCommand(), p.completionCommand())
 	return root
 }

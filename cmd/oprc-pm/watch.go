@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -56,7 +57,7 @@ type watcher struct {
 
 func (w *watcher) run(ctx context.Context) error {
 	for {
-		index, err := w.list(ctx)
+		index, err := w.list(ctx, 0)
 		if err != nil {
 			return err
 		}
@@ -68,11 +69,16 @@ func (w *watcher) run(ctx context.Context) error {
 	}
 }
 
-// list prints what is there and is new to us, and returns its index.
-func (w *watcher) list(ctx context.Context) (uint64, error) {
+// list prints what is there and is new to us, and returns its index, which is at
+// least the one that is given.
+func (w *watcher) list(ctx context.Context, atLeast uint64) (uint64, error) {
 	all := w.group
 	all.names = nil // one that does not exist yet may still come
-	found, err := fetch(ctx, w.c, all, w.query, 0)
+	query := maps.Clone(w.query)
+	if atLeast > 0 {
+		query.Set("min_index", uintText(atLeast))
+	}
+	found, err := fetch(ctx, w.c, all, query, 0)
 	if err != nil {
 		return 0, err
 	}
@@ -82,7 +88,7 @@ func (w *watcher) list(ctx context.Context) (uint64, error) {
 		raw = oneLine(raw)
 		key := w.changeKey(raw)
 		present[key] = true
-		if string(w.last[key]) == string(raw) || !w.wanted(raw) {
+		if last, shown := w.last[key]; shown && essence(last) == essence(raw) || !w.wanted(raw) {
 			continue
 		}
 		w.last[key] = raw
@@ -113,14 +119,10 @@ func oneLine(raw json.RawMessage) json.RawMessage {
 
 // changeKey is the key that the change stream uses for a document.
 func (w *watcher) changeKey(raw json.RawMessage) string {
-	if w.group.kind.event != storage.KindUnit {
-		return w.group.kind.key(raw)
+	if w.group.kind.changeKey != nil {
+		return w.group.kind.changeKey(raw)
 	}
-	var u model.UnitStatus
-	if json.Unmarshal(raw, &u) != nil {
-		return ""
-	}
-	return u.DeploymentKey + "/" + u.Cluster + "/" + u.ID
+	return w.group.kind.key(raw)
 }
 
 // wanted applies names and filters.
@@ -132,7 +134,7 @@ func (w *watcher) wanted(raw json.RawMessage) bool {
 }
 
 func (w *watcher) follow(ctx context.Context, since uint64) error {
-	stream := w.c.Watch(ctx, since, w.group.kind.event)
+	stream := w.c.Watch(ctx, since, append([]storage.Kind{w.group.kind.event}, w.group.kind.alsoOn...)...)
 	defer stream.Close()
 	for {
 		change, err := stream.Next()
@@ -140,6 +142,10 @@ func (w *watcher) follow(ctx context.Context, since uint64) error {
 			return err
 		}
 		switch {
+		case len(w.group.kind.alsoOn) > 0:
+			_, err = w.list(ctx, change.Index)
+		case change.Type == storage.EventDelete && w.group.kind.fades:
+			delete(w.last, change.Key)
 		case change.Type == storage.EventDelete:
 			err = w.removed(change)
 		case string(w.last[change.Key]) == string(oneLine(change.Document)):

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/oprc/oprc-pm/internal/client"
+	"github.com/oprc/oprc-pm/model"
+	"github.com/oprc/oprc-pm/storage"
+)
+
+func (p *program) rolloutCommand() *cobra.Command {
+	cmd := group(&cobra.Command{
+		Use:   "rollout",
+		Short: "Follow, hold and take back changes of deployments",
+		Example: `  oprc-pm rollout status Record --wait
+  oprc-pm rollout undo Record`,
+	})
+	cmd.AddCommand(p.rolloutStatusCommand(), p.rolloutActionCommand(client.Pause), p.rolloutActionCommand(client.Resume),
+		p.rolloutHistoryCommand(), p.rolloutUndoCommand())
+	return cmd
+}
+
+func (p *program) rolloutStatusCommand() *cobra.Command {
+	var wait time.Duration
+	cmd := p.clientFlags(&cobra.Command{
+		Use:   "status DEPLOYMENT",
+		Short: "Show how far a rollout has come",
+		Long: `Show in which phase a rollout is and how many clusters run the new revision.
+
+With --wait the command follows it to its end: exit code 0 when it is complete, 1
+when it failed, was rolled back or is paused, 5 when the time is up.`,
+		Example: `  oprc-pm rollout status Record
+  oprc-pm rollout status Record --wait=10m`,
+		Args:              usageArgs(cobra.ExactArgs(1)),
+		ValidArgsFunction: p.completeNames(client.Deployments),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.rolloutStatus(cmd.Context(), args[0], wait)
+		},
+	})
+	waitFlag(cmd, &wait, "follow it to its end, at most so long")
+	return cmd
+}
+
+func (p *program) rolloutStatus(ctx context.Context, key string, wait time.Duration) error {
+	c, err := p.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if wait == 0 {
+		d, err := c.GetDeployment(ctx, key)
+		if err != nil {
+			return err
+		}
+		p.printf("deployment/%s %s\n", key, rolloutText(d))
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, wait, errWaitOver)
+	defer cancel()
+	var last model.Deployment
+	said := ""
+	err = follow(ctx, c, 0, []storage.Kind{storage.KindDeployment}, func(index uint64) (bool, uint64, error) {
+		raw, meta, err := c.GetRaw(ctx, client.Resource(client.Deployments, key), url.Values{"min_index": {uintText(index)}})
+		if err != nil {
+			return false, 0, err
+		}
+		if last, err = model.ParseDeployment(raw); err != nil {
+			return false, 0, err
+		}
+		if line := rolloutText(last); line != said {
+			said = line
+			p.printf("deployment/%s %s\n", key, line)
+		}
+		return rolloutOver(last), meta.Index, nil
+	}, func(change client.Change) bool { return change.Key == key })
+	switch {
+	case err != nil && errors.Is(context.Cause(ctx), errWaitOver):
+		return timeoutf("after %v the rollout of deployment/%s is not over", wait, key)
+	case err != nil:
+		return err
+	case last.RolloutStatus.Phase != model.RolloutComplete:
+		return &exitError{exitFailure, errSilent}
+	}
+	return nil
+}
+
+// rolloutOver reports whether nothing more will happen by itself.
+func rolloutOver(d model.Deployment) bool {
+	if d.RolloutStatus == nil || d.ObservedGeneration < d.Generation {
+		return false
+	}
+	return d.RolloutStatus.Phase != model.RolloutProgressing
+}
+
+// rolloutText words the state of a rollout. It holds no times, so that it
+// changes only when the rollout does.
+func rolloutText(d model.Deployment) string {
+	r := d.RolloutStatus
+	switch {
+	case d.DeletionRequestedAt != nil:
+		return "is being deleted"
+	case r == nil:
+		return "has not been acted on yet"
+	case d.ObservedGeneration < d.Generation:
+		return fmt.Sprintf("generation %d has not been acted on yet", d.Generation)
+	}
+	text := fmt.Sprintf("%s: revision %d runs in %d of %d clusters", r.Phase, r.Revision, r.Updated, r.Total)
+	if r.Message != "" {
+		text += ": " + cell(r.Message)
+	}
+	return text
+}
+
+func (p *program) rolloutActionCommand(action string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "pause DEPLOYMENT...",
+		Short: "Hold rollouts where they are",
+		Long: `Hold rollouts: what is being changed settles, no further cluster is touched, also
+by later changes of the deployment. resume ends it.`,
+		Example: `  oprc-pm rollout pause Record`,
+	}
+	if action == client.Resume {
+		cmd = &cobra.Command{
+			Use:     "resume DEPLOYMENT...",
+			Short:   "Go on with rollouts that are paused",
+			Example: `  oprc-pm rollout resume Record`,
+		}
+	}
+	cmd.Args = usageArgs(cobra.MinimumNArgs(1))
+	cmd.ValidArgsFunction = p.completeNames(client.Deployments)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := p.client()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		for _, key := range args {
+			result, err := c.ActOnDeployment(cmd.Context(), key, action, client.WriteOptions{})
+			if err != nil {
+				return fmt.Errorf("%s deployment/%s: %w", action, key, err)
+			}
+			p.printWritten("deployment", key, result)
+		}
+		return nil
+	}
+	return p.clientFlags(cmd)
+}
+
+func (p *program) rolloutHistoryCommand() *cobra.Command {
+	var output string
+	cmd := p.clientFlags(&cobra.Command{
+		Use:   "history DEPLOYMENT",
+		Short: "List the revisions of a deployment",
+		Long: `List the revisions that are kept: the newest ones, and always the last that ran
+everywhere. undo returns to one of them.`,
+		Example: `  oprc-pm rollout history Record
+  oprc-pm rollout history Record -o yaml`,
+		Args:              usageArgs(cobra.ExactArgs(1)),
+		ValidArgsFunction: p.completeNames(client.Deployments),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			c, err := p.client()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			revisions, err := kindByName(client.Revisions)
+			if err != nil {
+				return err
+			}
+			found, err := fetch(cmd.Context(), c, targetGroup{kind: revisions}, url.Values{"deployment": {args[0]}}, 0)
+			if err != nil {
+				return err
+			}
+			return p.printDocuments(revisions, found.Items, false, output)
+		},
+	})
+	p.outputFlag(cmd, &output)
+	return cmd
+}
+
+func (p *program) rolloutUndoCommand() *cobra.Command {
+	var revision uint64
+	var wait time.Duration
+	cmd := p.clientFlags(&cobra.Command{
+		Use:   "undo DEPLOYMENT",
+		Short: "Return to an earlier revision",
+		Long: `Return a deployment to an earlier revision: the one that is named, or the newest
+that ran everywhere and differs from the present one. It becomes a new generation
+and is rolled out like any other change; a pause ends.`,
+		Example: `  oprc-pm rollout undo Record
+  oprc-pm rollout undo Record --to-revision=3 --wait`,
+		Args:              usageArgs(cobra.ExactArgs(1)),
+		ValidArgsFunction: p.completeNames(client.Deployments),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.rolloutUndo(cmd.Context(), args[0], revision, wait)
+		},
+	})
+	cmd.Flags().Uint64Var(&revision, "to-revision", 0, "`NUMBER` of the revision (0: the last good one)")
+	waitFlag(cmd, &wait, "wait until it runs, at most so long")
+	return cmd
+}
+
+func (p *program) rolloutUndo(ctx context.Context, key string, revision uint64, wait time.Duration) error {
+	c, err := p.client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	result, err := c.Rollback(ctx, key, revision, client.WriteOptions{})
+	if err != nil {
+		return fmt.Errorf("undo deployment/%s: %w", key, err)
+	}
+	text := result.Status
+	if result.Revision != 0 {
+		text += " to revision " + strconv.FormatUint(result.Revision, 10)
+	}
+	p.printf("deployment/%s %s\n", key, text)
+	if wait == 0 {
+		return nil
+	}
+	return p.waitRunning(ctx, c, []appliedDeployment{{key, result.Index}}, wait)
+}
