@@ -142,69 +142,16 @@ type Etcd struct {
 // TLS is the client side of a TLS connection. A file may leave out _path in the
 // names of the three files.
 type TLS struct {
+	// Enabled turns TLS on for etcd. For a CRM its URL does: https://.
 	Enabled        bool   `yaml:"enabled"`
 	CACertPath     string `yaml:"ca_cert_path"`
 	ClientCertPath string `yaml:"client_cert_path"`
 	ClientKeyPath  string `yaml:"client_key_path"`
-	Insecure       bool   `yaml:"insecure"`
+	// ServerName is expected in the server's certificate; empty means the host
+	// that is called.
+	ServerName string `yaml:"server_name"`
+	Insecure   bool   `yaml:"insecure"`
 }
-
-// CRM is the clusters that deployments run in, and how they are treated.
-type CRM struct {
-	// DefaultCluster is used where a request names no cluster.
-	DefaultCluster string `yaml:"default_cluster"`
-	// HealthCheckInterval is the time between two probes of one CRM.
-	HealthCheckInterval time.Duration `yaml:"health_check_interval"`
-	CircuitBreaker      Breaker       `yaml:"circuit_breaker"`
-	// Clusters by the name that deployments use.
-	Clusters map[string]CRMCluster `yaml:"clusters"`
-}
-
-// Breaker stops calling a CRM that keeps failing.
-type Breaker struct {
-	// FailureThreshold is the number of failures in a row that opens it.
-	FailureThreshold int `yaml:"failure_threshold"`
-	// Timeout is how long it stays open before one call may try again.
-	Timeout time.Duration `yaml:"timeout"`
-	// RetryTimeout bounds the growth of Timeout while tries keep failing.
-	RetryTimeout time.Duration `yaml:"retry_timeout"`
-}
-
-// CRMCluster is one cluster's CRM.
-type CRMCluster struct {
-	// ClusterName is what the CRM calls itself; empty means the key's name.
-	ClusterName string `yaml:"cluster_name"`
-	// BaseURL of the CRM's API. A file may say url.
-	BaseURL string `yaml:"base_url"`
-	// Timeout of one call.
-	Timeout time.Duration `yaml:"timeout"`
-	// RetryAttempts is how often one call is tried again before it has failed.
-	RetryAttempts  int            `yaml:"retry_attempts"`
-	Authentication Authentication `yaml:"authentication"`
-	TLS            TLS            `yaml:"tls"`
-}
-
-// Authentication is how this node proves to a CRM who it is.
-type Authentication struct {
-	AuthType        AuthType `yaml:"auth_type"`
-	Token           Secret   `yaml:"token"`
-	Username        string   `yaml:"username"`
-	Password        Secret   `yaml:"password"`
-	CertificatePath string   `yaml:"certificate_path"`
-}
-
-// AuthType names a way of authenticating.
-type AuthType string
-
-const (
-	AuthNone        AuthType = "none"
-	AuthBearer      AuthType = "bearer"
-	AuthBasic       AuthType = "basic"
-	AuthCertificate AuthType = "certificate"
-)
-
-// UnmarshalText accepts any case.
-func (a *AuthType) UnmarshalText(text []byte) error { *a = AuthType(lower(text)); return nil }
 
 // Packages is what may be done to packages.
 type Packages struct {
@@ -300,24 +247,7 @@ func DefaultConfig() Config {
 				Timeout:   30 * time.Second,
 			},
 		},
-		CRM: CRM{
-			HealthCheckInterval: 10 * time.Second,
-			CircuitBreaker: Breaker{
-				FailureThreshold: 5,
-				Timeout:          60 * time.Second,
-				RetryTimeout:     300 * time.Second,
-			},
-		},
+		CRM:           DefaultCRM(),
 		Observability: Observability{LogLevel: "info", LogFormat: LogText},
-	}
-}
-
-// DefaultCRMCluster returns the settings of a cluster about which only its URL
-// was said.
-func DefaultCRMCluster() CRMCluster {
-	return CRMCluster{
-		Timeout:        10 * time.Second,
-		RetryAttempts:  3,
-		Authentication: Authentication{AuthType: AuthNone},
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -131,11 +132,13 @@ func TestSpecificationFile(t *testing.T) {
 	want.CRM.Clusters = map[string]CRMCluster{
 		"production-east": {
 			ClusterName: "production-east", BaseURL: "http://crm-prod-east:8081", Timeout: 30 * time.Second, RetryAttempts: 3,
+			Protocol: ProtocolHTTP, MaxConcurrency: 8, Weight: 100,
 			Authentication: Authentication{AuthType: AuthBearer, Token: "t0ken"},
 			TLS:            TLS{Enabled: true, CACertPath: "/etc/ssl/crm/ca.pem"},
 		},
 		"staging": {
 			ClusterName: "staging", BaseURL: "http://crm-staging:8081", Timeout: 15 * time.Second, RetryAttempts: 2,
+			Protocol: ProtocolHTTP, MaxConcurrency: 8, Weight: 100,
 			Authentication: Authentication{AuthType: AuthNone},
 			TLS:            TLS{Insecure: true},
 		},
@@ -252,6 +255,42 @@ func TestClustersFromTheEnvironment(t *testing.T) {
 			want: map[string]CRMCluster{"default": cluster("http://d", func(c *CRMCluster) { c.Timeout = 4 * time.Second })}},
 		"default is the weakest": {file: file, env: []string{"CRM_DEFAULT_URL=http://d"},
 			want: map[string]CRMCluster{"edge-1": cluster("http://file", func(c *CRMCluster) { c.Timeout = 5 * time.Second })}},
+		"names with everything": {env: []string{"CRM_CLUSTERS=a", "CRM_CLUSTER_A_URL=https://a", "CRM_CLUSTER_A_PROTOCOL=GRPC", "CRM_CLUSTER_A_TIMEOUT=0",
+			"CRM_CLUSTER_A_MAX_CONCURRENCY=4", "CRM_CLUSTER_A_WEIGHT=50", "CRM_CLUSTER_A_CAPACITY=9", "CRM_CLUSTER_A_LABELS=zone=z1, tier=edge",
+			"CRM_CLUSTER_A_ENVIRONMENTS=edge,eu", "CRM_CLUSTER_A_TLS_ENABLED=1", "CRM_CLUSTER_A_TLS_INSECURE=yes", "CRM_CLUSTER_A_TLS_CA_CERT_PATH=/ca",
+			"CRM_CLUSTER_A_TLS_CLIENT_CERT_PATH=/crt", "CRM_CLUSTER_A_TLS_CLIENT_KEY_PATH=/key", "CRM_CLUSTER_A_TLS_SERVER_NAME=crm"},
+			want: map[string]CRMCluster{"a": cluster("https://a", func(c *CRMCluster) {
+				c.Protocol, c.MaxConcurrency, c.Weight, c.Capacity = ProtocolGRPC, 4, 50, 9
+				c.Labels, c.Environments = map[string]string{"zone": "z1", "tier": "edge"}, []string{"edge", "eu"}
+				c.TLS = TLS{Enabled: true, Insecure: true, CACertPath: "/ca", ClientCertPath: "/crt", ClientKeyPath: "/key", ServerName: "crm"}
+			})}},
+		"json with everything": {env: []string{`CRM_CLUSTERS_JSON={"a":{"url":"https://a","protocol":"gRPC","timeout":0,"max_concurrency":4,"weight":0,"capacity":9,
+			"labels":{"zone":"z1"},"environments":["edge"],"tls":{"ca_cert":"/ca","client_cert":"/crt","client_key":"/key","server_name":"crm"}}}`},
+			want: map[string]CRMCluster{"a": cluster("https://a", func(c *CRMCluster) {
+				c.Protocol, c.MaxConcurrency, c.Weight, c.Capacity = ProtocolGRPC, 4, 0, 9
+				c.Labels, c.Environments = map[string]string{"zone": "z1"}, []string{"edge"}
+				c.TLS = TLS{Enabled: true, CACertPath: "/ca", ClientCertPath: "/crt", ClientKeyPath: "/key", ServerName: "crm"}
+			})}},
+		"file with everything": {file: `crm: {clusters: {a: {url: 'https://a', protocol: grpc, max_concurrency: 4, weight: 50, capacity: 9,
+			labels: {zone: 1}, environments: 'edge,eu', tls: {server_name: crm}}}}`,
+			want: map[string]CRMCluster{"a": cluster("https://a", func(c *CRMCluster) {
+				c.Protocol, c.MaxConcurrency, c.Weight, c.Capacity = ProtocolGRPC, 4, 50, 9
+				c.Labels, c.Environments = map[string]string{"zone": "1"}, []string{"edge", "eu"}
+				c.TLS = TLS{ServerName: "crm"}
+			})}},
+		"abbreviated": {file: "crm: {clusters: {production-east: {url: 'http://e'}, production-west: {url: 'http://w'}, staging: {url: 'http://s'}}}",
+			env: []string{"CRM_PROD_EAST_URL=https://crm-prod-east.internal:8081", "CRM_PROD_WEST_TOKEN=t", "CRM_STAGING_URL=http://env"},
+			want: map[string]CRMCluster{
+				"production-east": cluster("https://crm-prod-east.internal:8081", nil),
+				"production-west": cluster("http://w", func(c *CRMCluster) { c.Authentication = bearer }),
+				"staging":         cluster("http://env", nil),
+			}},
+		"written out over abbreviated": {file: "crm: {clusters: {production-east: {url: 'http://e'}}}",
+			env:  []string{"CRM_PRODUCTION_EAST_URL=http://long", "CRM_PROD_EAST_URL=http://short"},
+			want: map[string]CRMCluster{"production-east": cluster("http://long", nil)}},
+		"no abbreviation of numbers, of few letters, of parts": {file: "crm: {clusters: {edge-10: {url: 'http://e'}, production-east: {url: 'http://p'}}}",
+			env:  []string{"CRM_EDGE_1_URL=http://x", "CRM_PR_EAST_URL=http://x", "CRM_PROD_URL=http://x", "CRM_EAST_URL=http://x", "CRM__URL=http://x"},
+			want: map[string]CRMCluster{"edge-10": cluster("http://e", nil), "production-east": cluster("http://p", nil)}},
 		"single cluster": {file: file, env: []string{"CRM_EDGE_1_URL=http://env", "CRM_EDGE_1_TOKEN=t", "CRM_OTHER_URL=http://other"},
 			want: map[string]CRMCluster{"edge-1": cluster("http://env", func(c *CRMCluster) { c.Timeout, c.Authentication = 5*time.Second, bearer })}},
 	} {
@@ -266,6 +305,53 @@ func TestClustersFromTheEnvironment(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.want, got.CRM.Clusters); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestOrchestrationFromTheEnvironment(t *testing.T) {
+	t.Parallel()
+	got, err := Load("", nil, []string{
+		"CRM_HEALTH_CHECK_INTERVAL=5", "CRM_HEALTH_CACHE_TTL=15", "CRM_CIRCUIT_BREAKER_FAILURE_THRESHOLD=3",
+		"CRM_CIRCUIT_BREAKER_TIMEOUT=20", "CRM_CIRCUIT_BREAKER_RETRY_TIMEOUT=40", "CRM_SECRETS_DIR=/secrets",
+		"DEPLOY_ROLLBACK_ON_PARTIAL=true", "DEPLOY_MAX_RETRIES=2", "CRM_DEFAULT_CLUSTER=later", "CRM_LATER_1_TOKEN=t", "CRM_LATER_1_URL=http://x",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := got.Validate(); err != nil {
+		t.Error(err)
+	}
+	want := DefaultCRM()
+	want.HealthCheckInterval, want.HealthCacheTTL = 5*time.Second, 15*time.Second
+	want.CircuitBreaker = Breaker{FailureThreshold: 3, Timeout: 20 * time.Second, RetryTimeout: 40 * time.Second}
+	want.SecretsDir, want.DefaultCluster = "/secrets", "later"
+	want.Deploy = Deploy{RollbackOnPartial: true, MaxRetries: 2}
+	want.Tokens = map[string]Secret{"LATER_1": "t"}
+	if diff := cmp.Diff(want, got.CRM); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"crm.health_cache_ttl", "crm.deploy.max_retries"}, got.Ineffective()); diff != "" {
+		t.Errorf("ineffective (-want +got):\n%s", diff)
+	}
+}
+
+func TestSecretsMayBeInTheFolder(t *testing.T) {
+	t.Parallel()
+	for name, auth := range map[string]Authentication{
+		"bearer": {AuthType: AuthBearer}, "basic": {AuthType: AuthBasic, Username: "u"}, "certificate": {AuthType: AuthCertificate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := DefaultConfig()
+			withCluster(func(c *CRMCluster) { c.BaseURL, c.Authentication = "https://crm", auth })(&c)
+			if err := c.Validate(); err == nil {
+				t.Error("without a folder: was accepted")
+			}
+			c.CRM.SecretsDir = "/secrets"
+			if err := c.Validate(); err != nil {
+				t.Errorf("with a folder: got %v, want it accepted", err)
 			}
 		})
 	}
@@ -307,6 +393,11 @@ func TestErrors(t *testing.T) {
 		"json with more":    {env: []string{`CRM_CLUSTERS_JSON={}{}`}, want: []string{"there is more after the object"}},
 		"no url":            {env: []string{"CRM_CLUSTERS=a"}, want: []string{"CRM_CLUSTER_A_URL: is not set"}},
 		"no names":          {env: []string{"CRM_CLUSTERS=,"}, want: []string{"names no cluster"}},
+		"ambiguous":         {file: "crm: {clusters: {product-a: {url: 'http://a'}, production-a: {url: 'http://b'}}}", env: []string{"CRM_PROD_A_URL=http://x"}, want: []string{"CRM_PROD_A_URL: may mean product-a or production-a; write the name out"}},
+		"labels":            {env: []string{"CRM_CLUSTERS=a", "CRM_CLUSTER_A_URL=http://a", "CRM_CLUSTER_A_LABELS=zone"}, want: []string{`CRM_CLUSTER_A_LABELS: "zone" is not NAME=VALUE`}},
+		"share":             {file: "crm: {planning: {availability: lots}}", want: []string{`crm.planning.availability: "lots" is not a valid number`}},
+		"not a number":      {file: "crm: {planning: {availability: .nan}}", want: []string{`crm.planning.availability: ".nan" is not a valid number`}},
+		"hidden key":        {file: "crm: {'-': {A: b}}", want: []string{"crm.-: unknown key"}},
 		"same suffix":       {env: []string{"CRM_CLUSTERS=a-b,a_b", "CRM_CLUSTER_A_B_URL=http://x"}, want: []string{"a-b and a_b would both be configured by CRM_CLUSTER_A_B_URL"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -353,7 +444,27 @@ func TestValidate(t *testing.T) {
 		"storage.etcd.endpoints":                         func(c *Config) { c.Storage.Type, c.Storage.Etcd.Endpoints = StorageEtcd, nil },
 		"storage.etcd.password":                          func(c *Config) { c.Storage.Type, c.Storage.Etcd.Username = StorageEtcd, "u" },
 		"storage.etcd.timeout":                           func(c *Config) { c.Storage.Type, c.Storage.Etcd.Timeout = StorageEtcd, -1 },
-		"crm.default_cluster":                            func(c *Config) { c.CRM.DefaultCluster = "x" },
+		"crm.default_cluster":                            func(c *Config) { withCluster(func(*CRMCluster) {})(c); c.CRM.DefaultCluster = "x" },
+		"crm.health_cache_ttl":                           func(c *Config) { c.CRM.HealthCacheTTL = -1 },
+		"crm.planning.availability":                      func(c *Config) { c.CRM.Planning.Availability = 1 },
+		"crm.planning.cluster_availability":              func(c *Config) { c.CRM.Planning.ClusterAvailability = 0 },
+		"crm.planning.max_clusters":                      func(c *Config) { c.CRM.Planning.MaxClusters = 0 },
+		"crm.planning.replica_throughput":                func(c *Config) { c.CRM.Planning.ReplicaThroughput = 0 },
+		"crm.failover.toleration":                        func(c *Config) { c.CRM.Failover.Toleration = -1 },
+		"crm.failover.max_evictions_per_minute":          func(c *Config) { c.CRM.Failover.MaxEvictionsPerMinute = 0 },
+		"crm.failover.recovery":                          func(c *Config) { c.CRM.Failover.Recovery = -1 },
+		"crm.drift.interval":                             func(c *Config) { c.CRM.Drift.Interval = 0 },
+		"crm.drift.orphan_policy":                        func(c *Config) { c.CRM.Drift.OrphanPolicy = "shoot" },
+		"crm.drift.orphan_grace":                         func(c *Config) { c.CRM.Drift.OrphanGrace = -1 },
+		"crm.deploy.max_retries":                         func(c *Config) { c.CRM.Deploy.MaxRetries = -1 },
+		"crm.clusters.a.protocol":                        withCluster(func(c *CRMCluster) { c.Protocol = "smtp" }),
+		"crm.clusters.a.base_url: must hold no path":     withCluster(func(c *CRMCluster) { c.Protocol, c.BaseURL = ProtocolGRPC, "http://crm/x" }),
+		"crm.clusters.a.max_concurrency":                 withCluster(func(c *CRMCluster) { c.MaxConcurrency = 0 }),
+		"crm.clusters.a.weight":                          withCluster(func(c *CRMCluster) { c.Weight = -1 }),
+		"crm.clusters.a.capacity":                        withCluster(func(c *CRMCluster) { c.Capacity = -1 }),
+		"crm.clusters.a.environments":                    withCluster(func(c *CRMCluster) { c.Environments = []string{"a b"} }),
+		"crm.clusters.a.labels":                          withCluster(func(c *CRMCluster) { c.Labels = map[string]string{"": "x"} }),
+		"crm.clusters.a.base_url: must begin with https": withCluster(func(c *CRMCluster) { c.Authentication.AuthType = AuthCertificate }),
 		"crm.health_check_interval":                      func(c *Config) { c.CRM.HealthCheckInterval = 0 },
 		"crm.circuit_breaker.timeout":                    func(c *Config) { c.CRM.CircuitBreaker.Timeout = 0 },
 		"crm.circuit_breaker.retry_timeout":              func(c *Config) { c.CRM.CircuitBreaker.RetryTimeout = 1 },
@@ -451,10 +562,7 @@ func TestYAMLIsReadBack(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, data)
 	}
-	if len(got.Cluster.Join) == 0 {
-		got.Cluster.Join = nil
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

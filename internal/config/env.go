@@ -48,6 +48,12 @@ var variables = []variable{
 	{"CRM_CIRCUIT_BREAKER_FAILURE_THRESHOLD", number(func(c *Config) *int { return &c.CRM.CircuitBreaker.FailureThreshold })},
 	{"CRM_CIRCUIT_BREAKER_TIMEOUT", duration(func(c *Config) *time.Duration { return &c.CRM.CircuitBreaker.Timeout })},
 
+	{"CRM_CIRCUIT_BREAKER_RETRY_TIMEOUT", duration(func(c *Config) *time.Duration { return &c.CRM.CircuitBreaker.RetryTimeout })},
+	{"CRM_HEALTH_CACHE_TTL", duration(func(c *Config) *time.Duration { return &c.CRM.HealthCacheTTL })},
+	{"CRM_SECRETS_DIR", text(func(c *Config) *string { return &c.CRM.SecretsDir })},
+	{"DEPLOY_ROLLBACK_ON_PARTIAL", truth(func(c *Config) *bool { return &c.CRM.Deploy.RollbackOnPartial })},
+	{"DEPLOY_MAX_RETRIES", number(func(c *Config) *int { return &c.CRM.Deploy.MaxRetries })},
+
 	{"PACKAGE_DELETE_CASCADE", truth(func(c *Config) *bool { return &c.Packages.DeleteCascade })},
 
 	{"RUST_LOG", func(c *Config, v string) error { return setRustLog(&c.Observability.LogLevel, v) }},

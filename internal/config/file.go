@@ -123,6 +123,8 @@ func (s *shaper) scalar(n *yaml.Node, t reflect.Type, path string) {
 		_, err = strconv.Atoi(n.Value)
 	case reflect.Bool:
 		_, err = strconv.ParseBool(n.Value)
+	case reflect.Float64:
+		_, err = parseFloat(n.Value)
 	default:
 		err = fmt.Errorf("type %v is not supported", t)
 	}
@@ -136,7 +138,9 @@ func (s *shaper) scalar(n *yaml.Node, t reflect.Type, path string) {
 	}
 }
 
-var kindNames = map[reflect.Kind]string{reflect.Int: "number", reflect.Bool: "truth value (true or false)"}
+var kindNames = map[reflect.Kind]string{
+	reflect.Int: "number", reflect.Float64: "number", reflect.Bool: "truth value (true or false)",
+}
 
 func (s *shaper) duration(n *yaml.Node, path string) {
 	if n.Kind != yaml.ScalarNode {
@@ -275,7 +279,7 @@ func childOf(n *yaml.Node, key string) *yaml.Node {
 
 func fieldByKey(t reflect.Type, key string) (reflect.StructField, bool) {
 	for field := range t.Fields() {
-		if field.Tag.Get("yaml") == key {
+		if key != "-" && field.Tag.Get("yaml") == key {
 			return field, true
 		}
 	}

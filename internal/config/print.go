@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -35,11 +36,12 @@ func (c Config) Ineffective() []string {
 		}
 	}
 	add(c.Server.Workers != 0, "server.workers")
-	add(c.CRM.CircuitBreaker != DefaultConfig().CRM.CircuitBreaker, "crm.circuit_breaker")
+	add(c.CRM.HealthCacheTTL != 0, "crm.health_cache_ttl")
+	add(c.CRM.Deploy.MaxRetries != 0, "crm.deploy.max_retries")
 	for _, name := range slices.Sorted(maps.Keys(c.CRM.Clusters)) {
-		tls := c.CRM.Clusters[name].TLS
-		tls.Enabled = false // https:// in the URL is what turns it on
-		add(tls != TLS{}, "crm.clusters."+name+".tls")
+		// https:// in the URL is what turns TLS on.
+		cluster := c.CRM.Clusters[name]
+		add(cluster.TLS != TLS{} && strings.HasPrefix(cluster.BaseURL, "http://"), "crm.clusters."+name+".tls")
 	}
 	add(c.Observability.MetricsPort != 0, "observability.metrics_port")
 	add(c.Observability.JaegerEndpoint != "", "observability.jaeger_endpoint")

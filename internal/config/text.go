@@ -1,8 +1,8 @@
 package config
 
 import (
-	"errors"
 	"fmt"
+	"math"
 	"net"
 	"reflect"
 	"slices"
@@ -24,6 +24,15 @@ func ParseDuration(text string) (time.Duration, error) {
 	value, err := time.ParseDuration(text)
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a duration such as 30s, nor a number of seconds", text)
+	}
+	return value, nil
+}
+
+// parseFloat accepts numbers only: no NaN and no infinity.
+func parseFloat(text string) (float64, error) {
+	value, err := strconv.ParseFloat(text, 64)
+	if err != nil || math.IsNaN(value) || math.IsInf(value, 0) {
+		return 0, fmt.Errorf("%q is not a valid number", text)
 	}
 	return value, nil
 }
@@ -56,10 +65,13 @@ func checkAddr(addr string) error {
 	return checkPort(port)
 }
 
+// maxClusterName is the longest name that the model takes.
+const maxClusterName = 63
+
 // checkClusterName accepts what can be part of a URL and of a variable's name.
 func checkClusterName(name string) error {
-	if name == "" {
-		return errors.New("a cluster's name must not be empty")
+	if name == "" || len(name) > maxClusterName {
+		return fmt.Errorf("%q: a cluster's name is of 1 to %d characters", name, maxClusterName)
 	}
 	for _, c := range name {
 		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'

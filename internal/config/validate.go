@@ -3,9 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 )
@@ -96,41 +94,6 @@ func (v *validator) storage(c *Config) {
 	default:
 		v.check(false, "storage.type", "must be raft, etcd or memory, is %q", c.Storage.Type)
 	}
-}
-
-func (v *validator) crm(c *Config) {
-	v.positive("crm.health_check_interval", c.CRM.HealthCheckInterval)
-	breaker := c.CRM.CircuitBreaker
-	v.check(breaker.FailureThreshold >= 1, "crm.circuit_breaker.failure_threshold", "must be at least 1, is %d", breaker.FailureThreshold)
-	v.positive("crm.circuit_breaker.timeout", breaker.Timeout)
-	v.check(breaker.RetryTimeout >= breaker.Timeout, "crm.circuit_breaker.retry_timeout", "must be at least timeout (%v), is %v", breaker.Timeout, breaker.RetryTimeout)
-	if name := c.CRM.DefaultCluster; name != "" {
-		_, ok := c.CRM.Clusters[name]
-		v.check(ok, "crm.default_cluster", "%q is not among crm.clusters", name)
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.CRM.Clusters)) {
-		v.crmCluster("crm.clusters."+name, name, c.CRM.Clusters[name])
-	}
-}
-
-func (v *validator) crmCluster(key, name string, cluster CRMCluster) {
-	v.wrap(key, checkClusterName(name))
-	v.wrap(key+".base_url", checkURL(cluster.BaseURL))
-	v.positive(key+".timeout", cluster.Timeout)
-	v.check(cluster.RetryAttempts >= 0 && cluster.RetryAttempts <= 100, key+".retry_attempts", "must be 0 to 100, is %d", cluster.RetryAttempts)
-	auth := cluster.Authentication
-	switch auth.AuthType {
-	case AuthNone:
-	case AuthBearer:
-		v.check(auth.Token != "", key+".authentication.token", "must be given for auth_type bearer")
-	case AuthBasic:
-		v.check(auth.Username != "" && auth.Password != "", key+".authentication", "username and password must be given for auth_type basic")
-	case AuthCertificate:
-		v.check(auth.CertificatePath != "" || cluster.TLS.ClientCertPath != "", key+".authentication.certificate_path", "must be given for auth_type certificate")
-	default:
-		v.check(false, key+".authentication.auth_type", "must be none, bearer, basic or certificate, is %q", auth.AuthType)
-	}
-	v.check((cluster.TLS.ClientCertPath == "") == (cluster.TLS.ClientKeyPath == ""), key+".tls", "client_cert_path and client_key_path belong together, one of them is missing")
 }
 
 // checkURL accepts http and https with a host and without user, query and
