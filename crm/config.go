@@ -270,7 +270,10 @@ func (c ClusterConfig) document(name string) model.Cluster {
 		cluster.Protocol = model.ProtocolHTTP
 	}
 	if c.Auth.Type != AuthUnset {
-		cluster.Auth = &model.ClusterAuth{Type: model.ClusterAuthType(c.Auth.Type), Username: c.Auth.Username}
+		cluster.Auth = &model.ClusterAuth{Type: model.ClusterAuthType(c.Auth.Type)}
+	}
+	if c.Auth.Type == AuthBasic {
+		cluster.Auth.Username = c.Auth.Username
 	}
 	if c.TLS.CAPEM != "" || c.TLS.ServerName != "" || c.TLS.Insecure {
 		cluster.TLS = &model.ClusterTLS{CAPEM: c.TLS.CAPEM, ServerName: c.TLS.ServerName, Insecure: c.TLS.Insecure}

@@ -7,8 +7,11 @@ import (
 
 	"github.com/oprc/oprc-pm/cluster"
 	"github.com/oprc/oprc-pm/crm"
+	"github.com/oprc/oprc-pm/crm/control"
+	"github.com/oprc/oprc-pm/crm/drift"
 	"github.com/oprc/oprc-pm/httpapi"
 	"github.com/oprc/oprc-pm/internal/config"
+	"github.com/oprc/oprc-pm/model"
 )
 
 // The functions below hand each part of the program its share of the
@@ -55,31 +58,80 @@ func httpConfig(c config.Config) httpapi.Config {
 	return hc
 }
 
-// crmConfig fails on settings of which this build would not keep the promise.
+// crmConfig is how this node reaches CRMs. It fails on settings that do not make
+// a cluster.
 func crmConfig(c config.Config) (crm.Config, error) {
 	cc := crm.DefaultConfig()
 	cc.DefaultCluster = c.CRM.DefaultCluster
-	cc.Health.Interval = c.CRM.HealthCheckInterval
+	cc.SecretsDir = c.CRM.SecretsDir
+	cc.Tokens = make(map[string]crm.Secret, len(c.CRM.Tokens))
+	for name, token := range c.CRM.Tokens {
+		cc.Tokens[name] = crm.Secret(token.Reveal())
+	}
 	for name, cluster := range c.CRM.Clusters {
-		one := crm.DefaultClusterConfig(name, cluster.BaseURL)
-		one.Timeout = cluster.Timeout
-		one.RetryAttempts = cluster.RetryAttempts
-		switch cluster.Authentication.AuthType {
-		case config.AuthNone:
-		case config.AuthBearer:
-			one.Auth = crm.AuthConfig{Type: crm.AuthBearer, Token: crm.Secret(cluster.Authentication.Token.Reveal())}
-		case config.AuthBasic:
-			one.Auth = crm.AuthConfig{Type: crm.AuthBasic, Username: cluster.Authentication.Username,
-				Password: crm.Secret(cluster.Authentication.Password.Reveal())}
-		default:
-			return crm.Config{}, usagef("crm.clusters.%s.authentication.auth_type: %s is not available in this build", name, cluster.Authentication.AuthType)
-		}
-		cc.Clusters[name] = one
+		cc.Clusters[name] = crmCluster(name, cluster)
 	}
 	if err := cc.Validate(); err != nil {
 		return crm.Config{}, usagef("crm: %v", err)
 	}
+	// What is registered with the cluster must pass its rules too.
+	for _, cluster := range cc.LocalClusters() {
+		if problems := cluster.Validate(); len(problems) > 0 {
+			return crm.Config{}, usagef("crm.clusters.%s: %s: %s", cluster.Name, problems[0].Path, problems[0].Message)
+		}
+	}
 	return cc, nil
+}
+
+func crmCluster(name string, c config.CRMCluster) crm.ClusterConfig {
+	one := crm.DefaultClusterConfig(name, c.BaseURL)
+	one.Protocol = model.ClusterProtocol(c.Protocol)
+	one.Timeout = c.Timeout
+	one.RetryAttempts = c.RetryAttempts
+	one.MaxConcurrency = c.MaxConcurrency
+	one.Labels, one.Environments = c.Labels, c.Environments
+	weight := uint32(c.Weight) //nolint:gosec // validated
+	one.Weight = &weight
+	if c.Capacity > 0 {
+		capacity := uint32(c.Capacity) //nolint:gosec // validated
+		one.Capacity = &capacity
+	}
+	one.Auth = crm.AuthConfig{
+		Type: crm.AuthType(c.Authentication.AuthType), Token: crm.Secret(c.Authentication.Token.Reveal()),
+		Username: c.Authentication.Username, Password: crm.Secret(c.Authentication.Password.Reveal()),
+	}
+	one.TLS = crm.TLSConfig{
+		CAFile: c.TLS.CACertPath, CertFile: c.TLS.ClientCertPath, KeyFile: c.TLS.ClientKeyPath,
+		ServerName: c.TLS.ServerName, Insecure: c.TLS.Insecure,
+	}
+	if one.TLS.CertFile == "" {
+		one.TLS.CertFile = c.Authentication.CertificatePath
+	}
+	return one
+}
+
+// controlConfig is how this node orchestrates while it leads; local are the
+// clusters that it registers.
+func controlConfig(c config.Config, local []model.Cluster) control.Config {
+	cc := control.DefaultConfig()
+	cc.Local = local
+	cc.Policy.Availability = c.CRM.Planning.Availability
+	cc.Policy.ClusterAvailability = c.CRM.Planning.ClusterAvailability
+	cc.Policy.MaxClusters = c.CRM.Planning.MaxClusters
+	cc.Policy.ReplicaThroughput = uint32(c.CRM.Planning.ReplicaThroughput) //nolint:gosec // validated
+	cc.Policy.Toleration = c.CRM.Failover.Toleration
+	cc.Health.Interval = c.CRM.HealthCheckInterval
+	cc.Health.FailureThreshold = c.CRM.CircuitBreaker.FailureThreshold
+	cc.Health.OpenTimeout = c.CRM.CircuitBreaker.Timeout
+	cc.Health.RetryTimeout = c.CRM.CircuitBreaker.RetryTimeout
+	cc.Dispatch.RollbackOnPartial = c.CRM.Deploy.RollbackOnPartial
+	cc.Failover.Toleration = c.CRM.Failover.Toleration
+	cc.Failover.MaxEvictionsPerMinute = c.CRM.Failover.MaxEvictionsPerMinute
+	cc.Failover.Recovery = c.CRM.Failover.Recovery
+	cc.Drift.Interval = c.CRM.Drift.Interval
+	cc.Drift.OrphanPolicy = drift.OrphanPolicy(c.CRM.Drift.OrphanPolicy)
+	cc.Drift.OrphanGrace = c.CRM.Drift.OrphanGrace
+	return cc
 }
 
 // advertisedHTTP is where others reach an API that listens on bound: never at
