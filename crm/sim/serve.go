@@ -181,6 +181,9 @@ type httpServer struct {
 
 func newHTTPServer(handler http.Handler, secured *tls.Config, logger *slog.Logger) *httpServer {
 	base, cancel := context.WithCancel(context.Background())
+	if secured != nil {
+		secured = secured.Clone() // the server adds to it
+	}
 	return &httpServer{cancel: cancel, server: http.Server{
 		Handler:           handler,
 		TLSConfig:         secured,
