@@ -99,13 +99,16 @@ func (a *applier) deleteCluster(p storage.Proposal, c storage.DeleteCluster) (st
 	if err != nil {
 		return storage.Result{}, err
 	}
-	what := fmt.Sprintf("cluster %q", c.Name)
-	if rejected := a.checkDelete(old, c.IfMatch, what); rejected != nil {
-		return *rejected, nil
-	}
 	units, err := a.unitsOn(c.Name)
 	if err != nil {
 		return storage.Result{}, err
+	}
+	what := fmt.Sprintf("cluster %q", c.Name)
+	// Units can be left over from a cluster that is gone: an outcome that was
+	// under way when it was removed by force. Force removes those too.
+	leftover := !old.exists() && c.Force && c.IfMatch == 0 && len(units) > 0
+	if rejected := a.checkDelete(old, c.IfMatch, what); rejected != nil && !leftover {
+		return *rejected, nil
 	}
 	if len(units) > 0 && !c.Force {
 		return a.reject(model.CodeConflict, "%s has %s: drain it first, or force the deletion", what, countUnits(units))
@@ -113,17 +116,19 @@ func (a *applier) deleteCluster(p storage.Proposal, c storage.DeleteCluster) (st
 	if err := a.dropUnits(p, c.Name, units); err != nil {
 		return storage.Result{}, err
 	}
-	health := storage.ClusterHealthKey(c.Name)
-	recorded, err := a.tx.Get(health)
-	if err != nil {
+	if err := a.removePresent(storage.KindClusterHealth, c.Name, storage.ClusterHealthKey(c.Name)); err != nil {
 		return storage.Result{}, err
 	}
-	if recorded != nil {
-		if err := a.remove(storage.KindClusterHealth, c.Name, health); err != nil {
-			return storage.Result{}, err
-		}
+	return storage.Result{Index: a.index, Outcome: storage.Deleted}, a.removePresent(storage.KindCluster, c.Name, key)
+}
+
+// removePresent is remove for what may not be there.
+func (a *applier) removePresent(kind storage.Kind, name string, key []byte) error {
+	present, err := a.tx.Get(key)
+	if err != nil || present == nil {
+		return err
 	}
-	return storage.Result{Index: a.index, Outcome: storage.Deleted}, a.remove(storage.KindCluster, c.Name, key)
+	return a.remove(kind, name, key)
 }
 
 // placedUnit is a unit as the index of its cluster names it.

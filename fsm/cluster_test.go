@@ -52,7 +52,10 @@ func TestDeleteCluster(t *testing.T) {
 		{name: "ok_units_gone", given: append(given, storage.RecordUnitStatus{
 			Deployment: "busy", Generation: 1, Remove: []storage.UnitRef{{Cluster: "east", Unit: "u1"}},
 		}), command: storage.DeleteCluster{Name: "east"}, want: storage.Deleted},
-		{name: "err_missing", command: storage.DeleteCluster{Name: "east", Force: true}, code: model.CodeNotFound},
+		{name: "ok_force_what_is_left_of_a_cluster", command: storage.DeleteCluster{Name: "east", Force: true}, want: storage.Deleted},
+		{name: "err_missing", command: storage.DeleteCluster{Name: "nowhere", Force: true}, code: model.CodeNotFound},
+		{name: "err_missing_with_units", command: storage.DeleteCluster{Name: "east"}, code: model.CodeNotFound},
+		{name: "err_missing_if_match", command: storage.DeleteCluster{Name: "east", Force: true, IfMatch: 1}, code: model.CodeNotFound},
 		{name: "err_if_match", given: given, command: storage.DeleteCluster{Name: "east", IfMatch: 7, Force: true}, code: model.CodeFailedPrecondition},
 		{name: "err_units", given: given, command: storage.DeleteCluster{Name: "east"}, code: model.CodeConflict, message: "has 1 unit of 1 deployment:"},
 		{name: "err_more_units", given: append(given, recordPut("idle", 1, running("idle", "east", "u2"), running("idle", "east", "u3"))),

@@ -122,7 +122,8 @@ type PutCluster struct {
 
 // DeleteCluster removes a cluster with its health. It is rejected while units
 // are recorded there, unless Force: the units' records then go as well, whatever
-// the cluster still runs.
+// the cluster still runs. Force also removes units that are left of a cluster
+// that does not exist any more.
 type DeleteCluster struct {
 	Name    string
 	IfMatch uint64
