@@ -53,6 +53,9 @@ func callGRPC[R proto.Message](ctx context.Context, s *Sim, name, unit string, d
 	_, garbage, err := s.run(ctx, x)
 	if err != nil {
 		var none R
+		if ctx.Err() != nil {
+			return none, status.FromContextError(ctx.Err()).Err()
+		}
 		return none, statusOf(err)
 	}
 	if garbage {
