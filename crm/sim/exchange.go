@@ -164,9 +164,6 @@ func (s *Sim) perform(ctx context.Context, x *exchange) (reply answer, err error
 func (s *Sim) before(ctx context.Context, x *exchange) error {
 	name := x.call.Name
 	f := s.faults.get()
-	if f.Refuse {
-		return errCut
-	}
 	if f.concern(name) && f.Latency > 0 {
 		timer := time.NewTimer(time.Duration(f.Latency))
 		defer timer.Stop()

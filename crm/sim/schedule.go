@@ -130,10 +130,14 @@ func (m moment) waitOr(ctx context.Context, failed <-chan error) error {
 	return nil
 }
 
-// hang blocks as long as the faults make the call hang, and fails when ctx ends.
+// hang blocks as long as the faults make the call hang, and fails when ctx ends
+// or connections are cut.
 func (b *faultBox) hang(ctx context.Context, call string, hangs func(Faults) bool) error {
 	for {
 		m := b.watch()
+		if m.Refuse {
+			return errCut
+		}
 		if !m.concern(call) || !hangs(m.Faults) {
 			return ctx.Err()
 		}
