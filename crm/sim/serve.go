@@ -222,7 +222,13 @@ func (h *httpServer) stop(grace time.Duration) {
 // grpcServer serves gRPC.
 type grpcServer struct{ server *grpc.Server }
 
-func (g *grpcServer) serve(l net.Listener) error { return g.server.Serve(l) }
+func (g *grpcServer) serve(l net.Listener) error {
+	err := g.server.Serve(l)
+	if errors.Is(err, grpc.ErrServerStopped) {
+		return nil // stopped before it began
+	}
+	return err
+}
 
 // stop cuts off what is under way: what hangs on purpose must not hold up the
 // end, and the rest takes no time.
