@@ -24,6 +24,8 @@ const (
 	pkgs = "/api/v1/packages"
 	deps = "/api/v1/deployments"
 	rts  = "/api/v1/runtime-states"
+
+	clusters = "/api/v1/clusters"
 )
 
 // class makes a package document around one class.

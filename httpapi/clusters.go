@@ -99,7 +99,7 @@ func (rq request) cluster() (model.ClusterInfo, error) {
 		ctx := rq.deadline(rq.s.cfg.RequestTimeout)
 		defer ctx.release()
 		if info.Health, err = rq.s.deps.Clusters.Refresh(ctx, name); err != nil {
-			return info, clusterFailed(name, err)
+			return info, err
 		}
 	}
 	return info, nil

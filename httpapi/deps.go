@@ -23,8 +23,8 @@ type ClusterReader interface {
 	Spec(name string) (model.Cluster, bool)
 	// WaitFor returns when what is told includes the log index, or ctx ends.
 	WaitFor(ctx context.Context, index uint64) error
-	// Refresh asks a cluster's CRM how it is, now. Errors are
-	// *model.ClusterFailure.
+	// Refresh asks a cluster's CRM how it is, now. That it does not answer is a
+	// result. Errors: not_found, or *model.ClusterFailure when ctx ends before.
 	Refresh(ctx context.Context, name string) (model.ClusterHealth, error)
 }
 

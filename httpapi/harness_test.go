@@ -41,6 +41,7 @@ const patience = 10 * time.Second
 type api struct {
 	t       testing.TB
 	store   *memory.Store
+	fleet   *fleet
 	server  *httpapi.Server
 	metrics *metrics.Set
 	addr    string
@@ -72,10 +73,12 @@ func start(t testing.TB, opts options) *api {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
+	a.fleet = startFleet(t, a.store)
 	deps := httpapi.Deps{
 		Store: a.store, Metrics: a.metrics, Version: "1.2.3-test", NodeName: "n1",
 		Logger: slog.New(slog.NewTextHandler(a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	a.fleet.deps(&deps)
 	if opts.deps != nil {
 		opts.deps(&deps)
 	}
@@ -107,6 +110,7 @@ func (a *api) stop() {
 		case <-ctx.Done():
 			a.t.Error("Serve did not return after Shutdown")
 		}
+		a.fleet.stop()
 		if err := a.store.Close(); err != nil {
 			a.t.Errorf("close store: %v", err)
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,54 +14,24 @@ import (
 	"github.com/oprc/oprc-pm/storage"
 )
 
-// fixedClusters is a ClusterReader that knows what it was told.
-type fixedClusters []model.ClusterInfo
-
-func (f fixedClusters) Clusters(context.Context) []model.ClusterInfo { return f }
-
-func (f fixedClusters) ClusterHealth(_ context.Context, name string) (model.ClusterHealth, bool) {
-	for _, c := range f {
-		if c.Name == name {
-			return c.Health, true
-		}
-	}
-	return model.ClusterHealth{}, false
-}
-
 func ptr[T any](v T) *T { return &v }
 
-func TestClusterRoutes(t *testing.T) {
+func TestEmptyServer(t *testing.T) {
 	t.Parallel()
-	seen := time.Date(2026, 1, 2, 3, 4, 5, 1, time.UTC)
-	clusters := fixedClusters{
-		{Name: "edge-1", Health: model.ClusterHealth{ClusterName: "oaas-ns", Status: model.ClusterHealthy, CRMVersion: ptr("0.1.0"),
-			LastSeen: seen, NodeCount: ptr(uint32(3)), ReadyNodes: ptr(uint32(3)), Availability: ptr(0.99)}},
-		{Name: "edge-2", Health: model.ClusterHealth{ClusterName: "edge-2", Status: model.ClusterUnknown, LastSeen: seen}},
-	}
-	a := start(t, options{deps: func(d *httpapi.Deps) { d.Clusters = clusters }})
-	one := `{"cluster_name":"oaas-ns","status":"Healthy","crm_version":"0.1.0","last_seen":"2026-01-02T03:04:05.000000001Z","node_count":3,"ready_nodes":3,"availability":0.99}`
-	two := `{"cluster_name":"edge-2","status":"Unknown","crm_version":null,"last_seen":"2026-01-02T03:04:05.000000001Z","node_count":null,"ready_nodes":null,"availability":null}`
-	list := `[{"name":"edge-1","health":` + one + `},{"name":"edge-2","health":` + two + `}]`
-	for path, want := range map[string]string{
-		"/api/v1/envs":                   list,
-		"/api/v1/clusters":               list,
-		"/api/v1/envs/health":            "[" + one + "," + two + "]",
-		"/api/v1/envs/edge-1/health":     one,
-		"/api/v1/clusters/edge-2/health": two,
-	} {
-		if diff := cmp.Diff(want+"\n", string(a.must(a.get(path), 200).body)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", path, diff)
-		}
-	}
-	a.must(a.get("/api/v1/envs/none/health"), 404)
-
 	empty := start(t, options{})
-	for _, path := range []string{"/api/v1/envs", "/api/v1/clusters", "/api/v1/envs/health", "/api/v1/members", pkgs, deps, rts, "/api/v1/classes", "/api/v1/functions"} {
+	for _, path := range []string{
+		"/api/v1/envs", clusters, "/api/v1/envs/health", "/api/v1/members", pkgs, deps, rts, "/api/v1/classes", "/api/v1/functions",
+		"/api/v1/deployment-records", "/api/v1/class-runtimes", "/api/v1/events",
+	} {
 		if got := string(empty.must(empty.get(path), 200).body); got != "[]\n" {
 			t.Errorf("%s of an empty server: %q, want []", path, got)
 		}
 	}
 	empty.must(empty.get("/api/v1/envs/edge-1/health"), 404)
+	empty.must(empty.get(clusters+"/edge-1"), 404)
+	if got := empty.must(empty.get("/api/v1/deployment-records/x"), 503); decode[errorBody](t, got.body).Code != "cluster_unavailable" {
+		t.Errorf("record without clusters: %s", got.body)
+	}
 }
 
 func TestMembers(t *testing.T) {

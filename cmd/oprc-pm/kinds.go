@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/oprc/oprc-pm/internal/client"
-	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
 

@@ -78,12 +78,12 @@ func (c *Clusters) WaitFor(ctx context.Context, index uint64) error {
 	return c.inventory.WaitFor(ctx, index)
 }
 
-// Refresh asks a cluster's CRM how it is, now. Errors are
-// *model.ClusterFailure.
+// Refresh asks a cluster's CRM how it is, now. That it does not answer is a
+// result. Errors: not_found, or *model.ClusterFailure when ctx ends before.
 func (c *Clusters) Refresh(ctx context.Context, name string) (model.ClusterHealth, error) {
 	health, err := c.prober.Refresh(ctx, name)
-	if err != nil {
-		return health, Failure(name, err)
+	if err != nil && model.CodeOf(err) != model.CodeNotFound {
+		err = Failure(name, err)
 	}
-	return health, nil
+	return health, err
 }

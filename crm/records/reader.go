@@ -153,11 +153,6 @@ func (r *Reader) Status(ctx context.Context, id, cluster string) (model.CRMStatu
 	})
 }
 
-// topologist is a client that knows its cluster's data plane.
-type topologist interface {
-	Topology(ctx context.Context) (model.TopologySnapshot, error)
-}
-
 // Topology asks a cluster for its data plane; "" means the default cluster.
 func (r *Reader) Topology(ctx context.Context, cluster string) (model.TopologySnapshot, error) {
 	if cluster != "" {
@@ -166,13 +161,7 @@ func (r *Reader) Topology(ctx context.Context, cluster string) (model.TopologySn
 		}
 	}
 	o := ask(ctx, r, cluster, func(ctx context.Context, _ string, client crm.Client) (model.TopologySnapshot, error) {
-		from, ok := client.(topologist)
-		if !ok {
-			return model.TopologySnapshot{}, &model.ClusterFailure{
-				Cluster: cluster, Code: model.CodeClusterFailed, Class: "not_supported", Message: "its CRM does not tell its topology",
-			}
-		}
-		return from.Topology(ctx)
+		return client.Topology(ctx)
 	})
 	if o.err == nil {
 		return o.value, nil
