@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/oprc/oprc-pm/crm"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -18,55 +19,66 @@ type task struct {
 	// unit is the content to deploy, for a deploy call only.
 	unit  model.DeploymentUnit
 	track *track
-	from  Origin
+	from  crm.Origin
 }
 
 // dispatch begins the calls that are due and returns the time until the next.
 // The intent of every one is recorded when it is called.
-func (r *run) dispatch(ctx context.Context, s situation, w wish, units []model.UnitStatus) (again time.Duration) {
-	now := r.now()
+func (r *run) dispatch(ctx context.Context, q question, units []model.UnitStatus) (again time.Duration) {
 	wanted := map[storage.UnitRef]model.DeploymentUnit{}
-	for _, unit := range w.plan.Units {
+	for _, unit := range q.w.plan.Units {
 		wanted[storage.UnitRef{Cluster: unit.TargetCluster, Unit: unit.ID}] = unit
 	}
-	for _, t := range r.due(s, wanted, units, now, &again) {
-		r.lanes[t.record.Cluster].submit(ctx, func(ctx context.Context) { r.perform(ctx, t) })
+	tasks, again := r.due(q, wanted, units)
+	for _, t := range tasks {
+		r.laneOf(t.record.Cluster).submit(ctx, t.call == callStatus, func(ctx context.Context) { r.perform(ctx, t) })
 	}
 	return again
 }
 
 // due picks the calls that may begin, marks them begun, and finds when the next
-// one is due.
-func (r *run) due(s situation, wanted map[storage.UnitRef]model.DeploymentUnit, units []model.UnitStatus, now time.Time, again *time.Duration) []task {
+// one is due. What waits for its cluster is due when that is back, see
+// WakeCluster.
+func (r *run) due(q question, wanted map[storage.UnitRef]model.DeploymentUnit, units []model.UnitStatus) (tasks []task, again time.Duration) {
+	polled := map[string]bool{}
+	for _, unit := range units {
+		if _, asked := polled[unit.Cluster]; !asked {
+			polled[unit.Cluster] = r.isPolled(unit.Cluster)
+		}
+	}
+	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var tasks []task
-	d := s.deployment
-	for i, t := range r.see(r.knowledgeOf(d.Key), s.units, units, now) {
+	d := q.s.deployment
+	k := r.knowledgeOf(d.Key)
+	busy := false
+	for i, t := range r.see(k, q.s.units, units, now) {
 		record := units[i]
 		unit, isWanted := wanted[refOf(record)]
-		call := nextCall(record, isWanted)
-		if call == "" || t.busy || t.outcome != nil || r.lanes[record.Cluster] == nil {
+		call := nextCall(record, isWanted, polled[record.Cluster])
+		busy = busy || t.busy || call != "" && !settled(record)
+		if call == "" || t.busy || t.outcome != nil || !q.known(record.Cluster) || !q.open(record.Cluster) {
 			continue
 		}
 		if wait := t.due.Sub(now); wait > 0 {
-			if *again == 0 || wait < *again {
-				*again = wait
-			}
+			again = sooner(again, wait)
 			continue
 		}
 		t.busy = true
 		tasks = append(tasks, task{key: d.Key, call: call, record: record, unit: unit, track: t, from: r.origin(d, call, record)})
 	}
-	return tasks
+	if !busy {
+		k.plan = nil // settled: the next look is far away
+	}
+	return tasks, again
 }
 
 // origin says on whose behalf a call is made. An intent begins with a record's
 // transition, so that is what its idempotency key is made of: with the unit's id
 // alone, a CRM that remembers keys would not deploy a unit again that it lost.
-func (r *run) origin(d model.Deployment, call string, record model.UnitStatus) Origin {
-	from := Origin{
-		Term: r.term, Generation: d.Generation,
+func (r *run) origin(d model.Deployment, call string, record model.UnitStatus) crm.Origin {
+	from := crm.Origin{
+		Term: r.term, Generation: d.Generation, Deployment: d.Key,
 		CorrelationID: fmt.Sprintf("%s/%d/%d", d.Key, d.Generation, r.term),
 	}
 	if call != callStatus {
@@ -77,14 +89,16 @@ func (r *run) origin(d model.Deployment, call string, record model.UnitStatus) O
 
 // perform makes a call and hands its outcome to the next reconcile.
 func (r *run) perform(ctx context.Context, t task) {
-	if r.outdated(t) {
-		r.queue.add(t.key)
+	client, known := r.deps.Fleet.Client(t.record.Cluster)
+	if !known || r.outdated(t) || !r.deps.Gate.Allow(t.record.Cluster) {
+		r.release(t)
 		return
 	}
-	o := r.call(ctx, t)
+	o := call(ctx, client, t)
 	if ctx.Err() != nil {
 		return // the run is over; what it remembers is dropped with it
 	}
+	r.report(t, o)
 	r.logFailure(ctx, t, o)
 	now := r.now()
 	r.mu.Lock()
@@ -97,32 +111,48 @@ func (r *run) perform(ctx context.Context, t task) {
 	r.queue.addAfter(t.key, wait)
 }
 
-// outdated tells, and notes, that the wish changed while a call waited for its
-// turn, which can be long where a cluster hangs: it is then not made at all.
+// outdated tells that the wish changed while a call waited for its turn, which can
+// be long where a cluster hangs: it is then not made at all.
 func (r *run) outdated(t task) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t.track.phase == t.record.Phase {
-		return false
-	}
+	return t.track.phase != t.record.Phase
+}
+
+// release gives up a call that was not made, and has its deployment looked at.
+func (r *run) release(t task) {
+	r.mu.Lock()
 	t.track.busy, t.track.due = false, time.Time{}
-	return true
+	r.mu.Unlock()
+	r.queue.add(t.key)
+}
+
+// report tells the circuit breaker how a call went. An answer is an answer,
+// whatever it says of the unit.
+func (r *run) report(t task, o outcome) {
+	err := o.err
+	switch crm.ClassOf(err) {
+	case crm.ClassCanceled:
+		return
+	case crm.ClassTerminal, crm.ClassNotSupported, crm.ClassFenced, crm.ClassNotFound:
+		err = nil
+	}
+	r.deps.Gate.Report(t.record.Cluster, err)
 }
 
 // logFailure tells of a failed call: loudly when a person may have to act.
 func (r *run) logFailure(ctx context.Context, t task, o outcome) {
 	level := slog.LevelDebug
-	switch ClassOf(o.err) {
-	case ClassOK:
+	switch crm.ClassOf(o.err) {
+	case crm.ClassOK:
 		return
-	case ClassTerminal, ClassFenced:
+	case crm.ClassTerminal, crm.ClassNotSupported, crm.ClassFenced:
 		level = slog.LevelWarn
 	}
 	r.deps.Logger.Log(ctx, level, "call to crm failed", "deployment", t.key, "unit", t.record.ID, "error", o.err)
 }
 
-func (r *run) call(ctx context.Context, t task) outcome {
-	client := r.deps.Clients[t.record.Cluster]
+func call(ctx context.Context, client crm.Client, t task) outcome {
 	o := outcome{call: t.call}
 	id := t.record.CRMID
 	if id == "" {

@@ -9,16 +9,21 @@ import (
 	"github.com/oprc/oprc-pm/storage"
 )
 
-// wish is what should be, as far as units are concerned.
-type wish struct {
-	// deleting: nothing should be.
-	deleting bool
-	// unplanned: there is no plan, so everything stays as it is. A plan that
-	// does not work out must not tear down what runs.
-	unplanned bool
-	plan      Plan
-	// configured are the clusters that can be called.
-	configured map[string]bool
+// step is what diff works towards: a wish, as far as the rollout has come.
+type step struct {
+	wish
+	// hold: everything stays as it is.
+	hold bool
+	// withdraw: the plan was given up. Its units go, others stay.
+	withdraw bool
+	// start are the clusters in which the wanted unit may be made.
+	start map[string]bool
+	// places of the plan, with what they replace.
+	places []model.PlacedCluster
+	// known tells whether a cluster exists, open whether it may be called.
+	known, open func(cluster string) bool
+	// revision and generation that new units belong to.
+	revision uint64
 }
 
 // diff moves unit records towards a wish: it returns the records as they should
@@ -26,80 +31,134 @@ type wish struct {
 // done follows from each record's phase, see nextCall.
 //
 // A changed unit is a new one. An old one stays until the new one in the same
-// cluster runs, see keptUnits; the other old ones go at once.
-func diff(w wish, have []model.UnitStatus, now time.Time) []model.UnitStatus {
-	next := make([]model.UnitStatus, 0, len(have)+len(w.plan.Units))
-	wanted := map[storage.UnitRef]bool{}
-	selected := map[string]bool{}
-	runs := map[string]bool{}
-	unknown := map[string]bool{}
-	for _, env := range w.plan.UnknownEnvs {
-		unknown[env] = true
-	}
-	if !w.deleting && !w.unplanned {
-		for _, unit := range w.plan.Units {
+// cluster runs, or the one in the cluster that takes its place; the other old ones
+// go at once.
+func diff(s step, have []model.UnitStatus, now time.Time) []model.UnitStatus {
+	next := make([]model.UnitStatus, 0, len(have)+len(s.plan.Units))
+	wanted, selected := s.wanted()
+	if !s.deleting && !s.unplanned && !s.hold && !s.withdraw {
+		for _, unit := range s.plan.Units {
 			ref := storage.UnitRef{Cluster: unit.TargetCluster, Unit: unit.ID}
-			wanted[ref], selected[unit.TargetCluster] = true, true
-			if record, exists := findUnit(have, ref); !exists {
-				next = append(next, newRecord(unit, now))
-			} else if record.Phase == model.UnitRunning {
-				runs[unit.TargetCluster] = true
+			if _, exists := findUnit(have, ref); !exists && s.start[unit.TargetCluster] {
+				next = append(next, newRecord(unit, s.revision, now))
 			}
 		}
 	}
-	kept := keptUnits(have, wanted, runs)
+	kept := s.keptUnits(have, wanted, selected)
 	for _, record := range have {
-		switch {
-		case w.deleting:
-			record = enter(record, model.UnitDeleting, "deployment is deleted", now)
-		case w.unplanned || unknown[record.Cluster]:
-		case wanted[refOf(record)]:
-			if record.Phase == model.UnitDeleting {
-				record = enter(record, model.UnitPending, "wanted again", now)
-			}
-		case !selected[record.Cluster]:
-			record = enter(record, model.UnitDeleting, "cluster is no longer a target", now)
-		case kept[record.Cluster] != record.ID:
-			record = enter(record, model.UnitDeleting, "replaced", now)
-		}
-		if !w.configured[record.Cluster] {
-			record.LastError = notConfigured
-		}
-		next = append(next, record)
+		next = append(next, s.move(record, wanted, selected, kept, now))
+	}
+	for i := range next {
+		next[i] = s.note(next[i])
 	}
 	slices.SortFunc(next, compareUnits)
 	return next
 }
 
-// keptUnits returns the old unit that stays in each cluster until a new one runs
-// there: one that runs, else the oldest that was accepted. It is never more than
-// one, or a row of updates that do not come up would fill the cluster.
-func keptUnits(have []model.UnitStatus, wanted map[storage.UnitRef]bool, runs map[string]bool) map[string]string {
+// wanted returns the units and the clusters of the plan.
+func (s step) wanted() (units map[storage.UnitRef]bool, clusters map[string]bool) {
+	units, clusters = map[storage.UnitRef]bool{}, map[string]bool{}
+	for _, unit := range s.plan.Units {
+		units[storage.UnitRef{Cluster: unit.TargetCluster, Unit: unit.ID}] = true
+		clusters[unit.TargetCluster] = true
+	}
+	return units, clusters
+}
+
+// move decides about one record.
+func (s step) move(record model.UnitStatus, wanted map[storage.UnitRef]bool, selected map[string]bool, kept map[string]string, now time.Time) model.UnitStatus {
+	isWanted := wanted[refOf(record)]
+	switch {
+	case s.deleting:
+		return enter(record, model.UnitDeleting, "deployment is deleted", now)
+	case s.unplanned, s.hold:
+		return record
+	case s.withdraw:
+		if isWanted || !couldServe(record) {
+			return enter(record, model.UnitDeleting, "the generation was given up", now)
+		}
+		return record
+	case isWanted:
+		if record.Phase == model.UnitDeleting {
+			return enter(record, model.UnitPending, "wanted again", now)
+		}
+		return record
+	case slices.Contains(s.plan.UnknownEnvs, record.Cluster), kept[record.Cluster] == record.ID:
+		return record
+	case selected[record.Cluster]:
+		return enter(record, model.UnitDeleting, "replaced", now)
+	}
+	for _, place := range s.places {
+		if place.Replaces == record.Cluster {
+			return enter(record, model.UnitDeleting, "moved to cluster "+place.Cluster, now)
+		}
+	}
+	return enter(record, model.UnitDeleting, "cluster is no longer a target", now)
+}
+
+// keptUnits returns the old unit that stays in each cluster for the time being:
+// one that runs, else the oldest that was accepted. It is never more than one, or
+// a row of updates that do not come up would fill the cluster.
+func (s step) keptUnits(have []model.UnitStatus, wanted map[storage.UnitRef]bool, selected map[string]bool) map[string]string {
+	runs := map[string]bool{}
+	for _, record := range have {
+		if wanted[refOf(record)] && record.Phase == model.UnitRunning {
+			runs[record.Cluster] = true
+		}
+	}
+	needed := map[string]bool{}
+	for cluster := range selected {
+		needed[cluster] = !runs[cluster]
+	}
+	for _, place := range s.places {
+		if place.Replaces != "" && !selected[place.Replaces] && !runs[place.Cluster] {
+			needed[place.Replaces] = true
+		}
+	}
 	best := map[string]model.UnitStatus{}
 	kept := map[string]string{}
 	for _, record := range have {
-		switch {
-		case wanted[refOf(record)], runs[record.Cluster]:
-			continue
-		case record.CRMID == "", record.Phase == model.UnitPending, record.Phase == model.UnitDeleting:
+		if wanted[refOf(record)] || !needed[record.Cluster] || !couldServe(record) {
 			continue
 		}
-		if other, exists := best[record.Cluster]; !exists || serves(record, other) {
+		if other, exists := best[record.Cluster]; !exists || betterOld(record, other) {
 			best[record.Cluster], kept[record.Cluster] = record, record.ID
 		}
 	}
 	return kept
 }
 
-// serves tells whether old unit a is more likely to serve than old unit b.
-func serves(a, b model.UnitStatus) bool {
+// betterOld tells whether old unit a is more likely to serve than old unit b.
+func betterOld(a, b model.UnitStatus) bool {
 	if aRuns, bRuns := a.Phase == model.UnitRunning, b.Phase == model.UnitRunning; aRuns != bRuns {
 		return aRuns
 	}
 	return a.Generation < b.Generation
 }
 
-const notConfigured = "cluster is not configured"
+const (
+	notRegistered = "cluster is not registered"
+	waitingText   = "waiting for the cluster"
+)
+
+// note says of a unit that asks for a call whether it has to wait for its cluster.
+func (s step) note(record model.UnitStatus) model.UnitStatus {
+	if !s.known(record.Cluster) {
+		record.LastError = notRegistered
+		return record
+	}
+	if record.LastError == notRegistered {
+		record.LastError = ""
+	}
+	waits := record.Phase == model.UnitPending || record.Phase == model.UnitDeleting
+	switch {
+	case waits && !s.open(record.Cluster):
+		record.Message = waitingText
+	case record.Message == waitingText:
+		record.Message = ""
+	}
+	return record
+}
 
 // enter moves a record to a phase, unless it is there.
 func enter(record model.UnitStatus, phase model.UnitPhase, message string, now time.Time) model.UnitStatus {
@@ -107,25 +166,32 @@ func enter(record model.UnitStatus, phase model.UnitPhase, message string, now t
 		return record
 	}
 	record.Phase, record.Message, record.LastError = phase, message, ""
+	record.Attempts, record.NextRetryAt = 0, nil
 	record.LastTransitionTime = now
 	return record
 }
 
-func newRecord(unit model.DeploymentUnit, now time.Time) model.UnitStatus {
+func newRecord(unit model.DeploymentUnit, revision uint64, now time.Time) model.UnitStatus {
 	return model.UnitStatus{
 		ID: unit.ID, DeploymentKey: unit.DeploymentKey, Cluster: unit.TargetCluster,
-		Generation: unit.Generation, Phase: model.UnitPending, LastTransitionTime: now,
+		Generation: unit.Generation, Revision: revision, Phase: model.UnitPending, LastTransitionTime: now,
 	}
 }
 
 // nextCall names the call that a record asks for, "" for none. wanted tells
-// whether the unit's content is known, without which it cannot be deployed.
-func nextCall(record model.UnitStatus, wanted bool) string {
+// whether the unit's content is known, without which it cannot be deployed; polled
+// that units that run have to be asked after.
+func nextCall(record model.UnitStatus, wanted, polled bool) string {
 	switch record.Phase {
 	case model.UnitDeleting:
 		return callDelete
-	case model.UnitDeploying, model.UnitRunning:
+	case model.UnitDeploying:
 		return callStatus
+	case model.UnitRunning:
+		if polled {
+			return callStatus
+		}
+		return ""
 	case model.UnitDown:
 		if record.CRMID != "" {
 			return callStatus
@@ -153,9 +219,17 @@ func changes(before, after []model.UnitStatus) (put []model.UnitStatus, remove [
 }
 
 func sameUnit(a, b model.UnitStatus) bool {
-	same := a.LastTransitionTime.Equal(b.LastTransitionTime)
+	same := a.LastTransitionTime.Equal(b.LastTransitionTime) && sameTime(a.NextRetryAt, b.NextRetryAt)
 	a.LastTransitionTime, b.LastTransitionTime = time.Time{}, time.Time{}
+	a.NextRetryAt, b.NextRetryAt = nil, nil
 	return same && a == b
+}
+
+func sameTime(a, b *time.Time) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Equal(*b)
 }
 
 func refOf(record model.UnitStatus) storage.UnitRef {

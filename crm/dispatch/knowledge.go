@@ -4,20 +4,49 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
+	"github.com/oprc/oprc-pm/crm"
+	"github.com/oprc/oprc-pm/crm/plan"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
 
 // knowledge is what a leader run knows of a deployment beyond what is recorded:
-// calls in flight, their outcomes, when to try again. Losing it costs nothing
-// but a repeated call. It is guarded by run.mu.
+// calls in flight, their outcomes, when to try again, what was asked for. Losing
+// it costs nothing but a repeated call or question. It is guarded by run.mu.
 type knowledge struct {
 	units  map[storage.UnitRef]*track
 	phases map[model.UnitPhase]int
 	// failures to read or record in a row.
 	failures int
+	// reports are what others saw of units, until it is recorded.
+	reports map[storage.UnitRef]outcome
+	// asked are clusters to be left, or, where nil, to be allowed again.
+	asked map[string]*request
+	// stuck are clusters that were to be left when no other one fitted.
+	stuck []string
+	// written is the index of the last command about the deployment.
+	written uint64
+	// plan is kept while units are on their way, since every outcome is a reason
+	// to look again and none is one to plan again.
+	plan *keptPlan
+}
+
+// keptPlan is a plan with what it depended on.
+type keptPlan struct {
+	generation, pkg uint64
+	placed          []model.PlacedCluster
+	avoided         []model.AvoidedCluster
+	epoch           uint64
+	plan            plan.Plan
+}
+
+// holds tells whether the plan would be made again.
+func (k *keptPlan) holds(s situation, avoided []model.AvoidedCluster, epoch uint64) bool {
+	return k != nil && k.epoch == epoch && k.generation == s.deployment.Generation && k.pkg == s.pkg.ResourceVersion &&
+		plan.SamePlaces(k.placed, s.deployment.PlacedOn) && slices.EqualFunc(k.avoided, avoided, sameAvoided)
 }
 
 // track is one unit's part of a knowledge.
@@ -33,7 +62,6 @@ type track struct {
 	due   time.Time
 	// failures of calls in a row; polls since the unit was accepted.
 	failures, polls int
-	attempts        uint32
 	// failed names the last failure that was seen, "" after a success.
 	failed string
 	// uncertainUntil is set by a deploy call without an answer, of this run or
@@ -43,34 +71,56 @@ type track struct {
 
 // knowledgeOf returns what is known of a deployment. The caller holds mu.
 func (r *run) knowledgeOf(key string) *knowledge {
-	m, exists := r.deployments[key]
+	k, exists := r.deployments[key]
 	if !exists {
-		m = &knowledge{units: map[storage.UnitRef]*track{}}
-		r.deployments[key] = m
+		k = &knowledge{units: map[storage.UnitRef]*track{}}
+		r.deployments[key] = k
 	}
-	return m
+	return k
 }
 
 // forget drops what is known of a deployment that no longer exists.
 func (r *run) forget(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if k, exists := r.deployments[key]; exists {
+		r.count(k, nil)
+	}
 	delete(r.deployments, key)
+	delete(r.wanting, key)
+}
+
+// count replaces a deployment's share of the figures. The caller holds mu.
+func (r *run) count(k *knowledge, phases map[model.UnitPhase]int) {
+	for phase, n := range k.phases {
+		r.phases[phase] -= n
+	}
+	for phase, n := range phases {
+		r.phases[phase] += n
+	}
+	k.phases = phases
 }
 
 // backoff returns the time after which to try again to read or record.
 func (r *run) backoff(key string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	m := r.knowledgeOf(key)
-	m.failures++
-	return r.growing(m.failures)
+	k := r.knowledgeOf(key)
+	k.failures++
+	return r.growing(k.failures)
 }
+
+// patientAfter is how many failures in a row are repeated soon.
+const patientAfter = 10
 
 // growing is the time before a repetition: doubling, bounded, with jitter so
 // that what failed together does not come back together.
 func (r *run) growing(failures int) time.Duration {
-	return jitter(doubled(r.cfg.BackoffMin, r.cfg.BackoffMax, failures-1), 0.3)
+	wait := doubled(r.cfg.BackoffMin, r.cfg.BackoffMax, failures-1)
+	if failures > patientAfter {
+		wait = doubled(r.cfg.BackoffMax, r.cfg.BackoffLong, failures-patientAfter)
+	}
+	return jitter(wait, 0.3)
 }
 
 // doubled is low doubled times times, at most high.
@@ -84,80 +134,112 @@ func doubled(low, high time.Duration, times int) time.Duration {
 	return low
 }
 
-// lesson is the outcomes of a deployment's calls that are not yet recorded.
+// lesson is what was learnt of a deployment and is not yet recorded.
 type lesson struct {
 	r         *run
 	knowledge *knowledge
 	outcomes  map[storage.UnitRef]outcome
+	reports   map[storage.UnitRef]outcome
+	asked     map[string]*request
+	stuck     []string
 }
 
-// takeOutcomes copies the outcomes; settle drops them once they are recorded.
-func (r *run) takeOutcomes(key string) lesson {
+// take copies what was learnt; settle drops it once it is recorded.
+func (r *run) take(key string) lesson {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := lesson{r: r, knowledge: r.knowledgeOf(key), outcomes: map[storage.UnitRef]outcome{}}
-	for ref, t := range l.knowledge.units {
+	k := r.knowledgeOf(key)
+	l := lesson{
+		r: r, knowledge: k, outcomes: map[storage.UnitRef]outcome{},
+		reports: map[storage.UnitRef]outcome{}, asked: map[string]*request{}, stuck: k.stuck,
+	}
+	for ref, t := range k.units {
 		if t.outcome != nil {
 			l.outcomes[ref] = *t.outcome
 		}
 	}
+	for ref, o := range k.reports {
+		l.reports[ref] = o
+	}
+	for cluster, wanted := range k.asked {
+		l.asked[cluster] = wanted
+	}
 	return l
 }
 
-// apply moves the records by the outcomes.
+// apply moves the records by what was learnt. A call's own outcome is fresher than
+// what others saw.
 func (l lesson) apply(units []model.UnitStatus, now time.Time) []model.UnitStatus {
 	moved := make([]model.UnitStatus, 0, len(units))
 	for _, unit := range units {
-		if o, learnt := l.outcomes[refOf(unit)]; learnt {
-			next, gone := applyOutcome(unit, o, now)
-			if gone {
-				continue
-			}
-			unit = next
+		ref, gone := refOf(unit), false
+		if o, seen := l.reports[ref]; seen {
+			unit, gone = applyOutcome(unit, o, now)
 		}
-		moved = append(moved, unit)
+		if o, learnt := l.outcomes[ref]; learnt {
+			unit, gone = applyOutcome(unit, o, now)
+		}
+		if !gone {
+			moved = append(moved, unit)
+		}
 	}
 	return moved
 }
 
-// settle drops the outcomes that apply used. None can have been replaced: no
-// call begins while an outcome waits.
-func (l lesson) settle() {
+// settle drops what was used. No outcome can have been replaced: no call begins
+// while one waits. Reports and requests may have been.
+func (l lesson) settle(w wish) {
 	l.r.mu.Lock()
 	defer l.r.mu.Unlock()
-	l.knowledge.failures = 0
+	k := l.knowledge
+	k.failures = 0
 	for ref := range l.outcomes {
-		l.knowledge.units[ref].outcome = nil
+		k.units[ref].outcome = nil
 	}
+	for ref, o := range l.reports {
+		if k.reports[ref] == o {
+			delete(k.reports, ref)
+		}
+		if t, exists := k.units[ref]; exists && !t.busy && o.err != nil {
+			t.due = time.Time{} // what is lost is not waited for
+		}
+	}
+	for cluster, wanted := range l.asked {
+		if k.asked[cluster] == wanted {
+			delete(k.asked, cluster)
+		}
+	}
+	k.stuck = w.stuck
 }
 
 // see brings a knowledge in line with the records and returns the track of each.
 // loaded are the records as they were before this reconcile changed them. The
 // caller holds mu.
-func (r *run) see(m *knowledge, loaded, units []model.UnitStatus, now time.Time) []*track {
+func (r *run) see(k *knowledge, loaded, units []model.UnitStatus, now time.Time) []*track {
 	tracks := make([]*track, len(units))
-	m.phases = map[model.UnitPhase]int{}
+	phases := map[model.UnitPhase]int{}
 	present := make(map[storage.UnitRef]bool, len(units))
 	for i, unit := range units {
 		ref := refOf(unit)
 		present[ref] = true
-		m.phases[unit.Phase]++
-		t, exists := m.units[ref]
+		phases[unit.Phase]++
+		t, exists := k.units[ref]
 		if !exists {
 			t = &track{phase: unit.Phase}
 			if _, inherited := findUnit(loaded, ref); inherited {
 				r.inherit(t, unit, now)
 			}
-			m.units[ref] = t
+			k.units[ref] = t
 		}
 		if t.phase != unit.Phase {
 			t.enter(unit.Phase)
 		}
 		tracks[i] = t
 	}
-	for ref, t := range m.units {
+	r.count(k, phases)
+	for ref, t := range k.units {
 		if !present[ref] && !t.busy {
-			delete(m.units, ref)
+			delete(k.units, ref)
 		}
 	}
 	return tracks
@@ -165,10 +247,15 @@ func (r *run) see(m *knowledge, loaded, units []model.UnitStatus, now time.Time)
 
 // inherit prepares the track of a unit that an earlier run has left.
 func (r *run) inherit(t *track, unit model.UnitStatus, now time.Time) {
+	if unit.NextRetryAt != nil {
+		// Not later than we would ourselves, whatever the other's clock said.
+		t.due = now.Add(min(unit.NextRetryAt.Sub(now), max(r.cfg.BackoffLong, r.cfg.RefusedRetryInterval)))
+		t.failures = int(unit.Attempts)
+	}
 	switch {
-	case unit.Phase == model.UnitRunning:
+	case settled(unit):
 		// A new leader must not ask after everything at once.
-		t.due = now.Add(rand.N(r.cfg.RunningPollInterval))
+		t.due = now.Add(rand.N(r.cfg.SettledPollInterval))
 	case unit.CRMID == "":
 		// The last call of that run may have been a deploy that still arrives.
 		t.uncertainUntil = now.Add(r.cfg.UncertainPeriod)
@@ -189,16 +276,13 @@ func (t *track) enter(phase model.UnitPhase) {
 // holds mu.
 func (r *run) learn(t *track, record model.UnitStatus, o *outcome, now time.Time) (wait time.Duration, news bool) {
 	t.busy = false
-	if o.call == callDeploy {
-		t.attempts++
-		o.attempt = t.attempts
-	}
 	wait = r.delay(t, o, now)
 	if t.phase != record.Phase {
 		wait = 0 // the wish changed during the call: no delay of the old one holds
 	}
 	t.due = now.Add(wait)
 	if o.err != nil {
+		o.attempt, o.retryAt = record.Attempts+1, t.due
 		failed := failureKind(o)
 		o.repeated, t.failed = failed == t.failed, failed
 	} else {
@@ -210,11 +294,11 @@ func (r *run) learn(t *track, record model.UnitStatus, o *outcome, now time.Time
 
 // delay is the time until the next call, by how the last one went.
 func (r *run) delay(t *track, o *outcome, now time.Time) time.Duration {
-	switch class := ClassOf(o.err); {
-	case class == ClassTerminal, class == ClassFenced:
+	switch class := crm.ClassOf(o.err); {
+	case refusal(class), class == crm.ClassFenced:
 		t.failures++
 		return jitter(r.cfg.RefusedRetryInterval, 0.1)
-	case class == ClassNotFound:
+	case class == crm.ClassNotFound:
 		// The first time the unit is simply deployed again; a CRM that keeps
 		// losing it is treated as one that fails.
 		t.failures++
@@ -222,9 +306,9 @@ func (r *run) delay(t *track, o *outcome, now time.Time) time.Duration {
 			return 0
 		}
 		return r.growing(t.failures)
-	case class != ClassOK:
+	case class != crm.ClassOK:
 		t.failures++
-		if o.call == callDeploy && mayArrive(o.err) {
+		if o.call == callDeploy && crm.MayArrive(o.err) {
 			t.uncertainUntil = now.Add(r.cfg.UncertainPeriod)
 		}
 		return r.growing(t.failures)
@@ -235,7 +319,7 @@ func (r *run) delay(t *track, o *outcome, now time.Time) time.Duration {
 func (r *run) delayAfterSuccess(t *track, o *outcome, now time.Time) time.Duration {
 	switch o.call {
 	case callDeploy:
-		t.polls, t.attempts = 0, 0
+		t.polls = 0
 		if t.failures > 0 {
 			return r.cfg.PollMin + r.growing(t.failures)/2
 		}
@@ -247,15 +331,18 @@ func (r *run) delayAfterSuccess(t *track, o *outcome, now time.Time) time.Durati
 	}
 	t.failures = 0
 	t.polls++
-	if phaseOf(o.condition) == model.UnitRunning {
-		return jitter(r.cfg.RunningPollInterval, 0.2)
+	switch phaseOf(o.condition) {
+	case model.UnitRunning:
+		return jitter(r.cfg.SettledPollInterval, 0.2)
+	case model.UnitDown:
+		return jitter(doubled(r.cfg.PollMin, r.cfg.SettledPollInterval, t.polls), 0.2)
 	}
 	return jitter(doubled(r.cfg.PollMin, r.cfg.PollMax, t.polls), 0.1)
 }
 
 // failureKind tells failures apart as far as it is worth recording anew.
 func failureKind(o *outcome) string {
-	var call *CallError
+	var call *crm.CallError
 	if errors.As(o.err, &call) {
 		return fmt.Sprintf("%s %s %d", o.call, call.Class, call.Status)
 	}

@@ -11,7 +11,7 @@ import (
 // dispatcherMetrics are the figures of the dispatcher. The gauges read the run
 // that is on and are 0 on a node that does not lead.
 type dispatcherMetrics struct {
-	reconciles, errors, writes *metrics.Counter
+	reconciles, errors, writes, rollbacks *metrics.Counter
 }
 
 func newDispatcherMetrics(set *metrics.Set, d *Dispatcher) *dispatcherMetrics {
@@ -25,5 +25,6 @@ func newDispatcherMetrics(set *metrics.Set, d *Dispatcher) *dispatcherMetrics {
 		reconciles: set.GetOrCreateCounter("oprc_crm_reconciles_total"),
 		errors:     set.GetOrCreateCounter("oprc_crm_reconcile_errors_total"),
 		writes:     set.GetOrCreateCounter("oprc_crm_records_total"),
+		rollbacks:  set.GetOrCreateCounter("oprc_crm_rollbacks_total"),
 	}
 }

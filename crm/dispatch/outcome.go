@@ -5,7 +5,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oprc/oprc-pm/crm"
 	"github.com/oprc/oprc-pm/model"
+)
+
+// The calls of the dispatcher.
+const (
+	callDeploy = crm.CallDeploy
+	callStatus = crm.CallStatus
+	callDelete = crm.CallDelete
 )
 
 // outcome is what a call to a CRM gave.
@@ -17,8 +25,10 @@ type outcome struct {
 	// condition and message are a status call's.
 	condition string
 	message   string
-	// attempt counts the deploy calls for the unit in this leader run.
+	// attempt counts the calls that failed in a row, this one included, retryAt
+	// is when the next one is made; of a failed call.
 	attempt uint32
+	retryAt time.Time
 	// repeated: the call failed as the one before did, so that its error is
 	// recorded already.
 	repeated bool
@@ -37,47 +47,62 @@ func applyOutcome(record model.UnitStatus, o outcome, now time.Time) (next model
 		next.CRMID = o.crmID
 	}
 	switch {
-	case o.call != nextCall(record, true):
+	case o.call != nextCall(record, true, true):
 		return next, false
 	case o.err != nil:
-		next = applyFailure(next, o, now)
+		return applyFailure(next, o, now), false
 	case o.call == callDelete:
 		return next, !o.uncertain
 	case o.call == callDeploy:
 		next = enter(next, model.UnitDeploying, "", now)
-		next.LastError = ""
 	case o.call == callStatus:
 		next = applyCondition(next, o, now)
-		next.LastError = ""
 	}
-	if o.call == callDeploy && !sameUnit(record, next) {
-		next.Attempts = o.attempt
-	}
+	next.LastError, next.Attempts, next.NextRetryAt = "", 0, nil
 	return next, false
 }
 
 func applyFailure(record model.UnitStatus, o outcome, now time.Time) model.UnitStatus {
-	class := ClassOf(o.err)
-	if class == ClassCanceled {
-		return record
-	}
+	class := crm.ClassOf(o.err)
 	switch {
-	case o.call == callStatus && class == ClassNotFound:
-		record = enter(record, model.UnitPending, "cluster no longer knew the unit", now)
+	case class == crm.ClassCanceled:
+		return record
+	case o.call == callStatus && class == crm.ClassNotFound:
+		record = enter(record, model.UnitPending, lostText, now)
 		record.CRMID = ""
 		return record
-	case o.call == callDeploy && class == ClassTerminal:
+	case o.call == callDeploy && refusal(class):
 		record = enter(record, model.UnitDown, "refused", now)
 	}
-	if !o.repeated || record.LastError == "" {
-		record.LastError = failureText(o)
+	if settled(record) {
+		// It is only looked at; a cluster that does not answer is no news each time.
+		if !o.repeated || record.LastError == "" {
+			record.LastError = failureText(o)
+		}
+		return record
+	}
+	record.LastError, record.Attempts = failureText(o), o.attempt
+	if !o.retryAt.IsZero() {
+		record.NextRetryAt = &o.retryAt
 	}
 	return record
 }
 
+// refusal tells whether a call was refused for good.
+func refusal(class crm.Class) bool {
+	return class == crm.ClassTerminal || class == crm.ClassNotSupported
+}
+
+const lostText = "cluster no longer knew the unit"
+
+// settled tells whether a unit is not on its way to anything.
+func settled(record model.UnitStatus) bool {
+	return record.Phase == model.UnitRunning || record.Phase == model.UnitDown && record.CRMID != ""
+}
+
 // failureText words a failure for a record: the same text for the same failure.
 func failureText(o outcome) string {
-	var call *CallError
+	var call *crm.CallError
 	if errors.As(o.err, &call) {
 		return o.call + ": " + call.Reason
 	}

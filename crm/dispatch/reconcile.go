@@ -1,24 +1,14 @@
 package dispatch
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
+	"github.com/oprc/oprc-pm/crm/plan"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
-
-// situation is all that is recorded of a deployment.
-type situation struct {
-	deployment model.Deployment
-	// pkg is nil when the package is gone.
-	pkg   *model.Package
-	units []model.UnitStatus // sorted
-}
 
 // reconcile looks at one deployment, records what is to be and what was
 // learnt, and then lets the calls begin that are due. It does not wait for
@@ -37,64 +27,134 @@ func (r *run) reconcile(ctx context.Context, key string) (again time.Duration, e
 		r.forget(key)
 		return 0, nil
 	}
+	learnt := r.take(key)
+	q, err := r.question(ctx, s, learnt)
+	if err != nil {
+		return r.backoff(key), err
+	}
+	d, err := r.decide(ctx, q)
+	if err != nil {
+		return r.backoff(key), err
+	}
+	// What was learnt is kept for the next time when it cannot be recorded.
+	if err := r.carryOut(ctx, q, d); err != nil {
+		return r.backoff(key), err
+	}
+	if d.forget {
+		r.forget(key)
+		r.deps.Logger.Info("deployment removed", "deployment", key)
+		return 0, nil
+	}
+	learnt.settle(q.w)
+	if d.returnTo != nil {
+		if err := r.returnTo(ctx, q.s, *d.returnTo); err != nil {
+			return r.backoff(key), err
+		}
+		return 0, nil // the change itself is a reason to look again
+	}
+	again = sooner(d.again, r.dispatch(ctx, q, d.units))
+	if d.recordsReturn(q) {
+		r.queue.add(key) // the return itself is the next step
+	}
+	return sooner(again, r.note(key, q.w, d)), nil
+}
+
+// question collects what a decision depends on.
+func (r *run) question(ctx context.Context, s situation, learnt lesson) (question, error) {
 	now := r.now()
-	w, planErr := r.wish(s)
-	learnt := r.takeOutcomes(key)
-	after := diff(w, learnt.apply(s.units, now), now)
-	command := r.command(s, w, planErr, after, now)
-	if command != nil {
-		for _, part := range split(*command) {
-			if err := r.record(ctx, part); err != nil {
-				// What was learnt is kept for the next time.
-				return r.backoff(key), err
+	q := question{
+		s: s, units: learnt.apply(s.units, now), cfg: r.cfg, now: now,
+		known: func(cluster string) bool {
+			_, exists := r.deps.Inventory.Cluster(cluster)
+			_, callable := r.deps.Fleet.Client(cluster)
+			return exists && callable
+		},
+		open: r.deps.Gate.Allow,
+	}
+	planner, err := r.planner(ctx, s)
+	if err != nil {
+		return question{}, err
+	}
+	q.w = wisher{s: s, asked: learnt.asked, stuck: learnt.stuck, now: now, make: planner}.wish()
+	return q, nil
+}
+
+// planner returns a function that plans a deployment, or returns the plan that was
+// made before when it would be the same.
+func (r *run) planner(ctx context.Context, s situation) (func([]model.AvoidedCluster) (plan.Plan, error), error) {
+	if s.pkg == nil || s.deployment.DeletionRequestedAt != nil {
+		return nil, nil
+	}
+	r.mu.Lock()
+	kept, epoch := r.knowledgeOf(s.deployment.Key).plan, r.epoch
+	r.mu.Unlock()
+	if !kept.holds(s, s.deployment.AvoidedClusters, epoch) {
+		// The inventory must know what was committed before what is planned here,
+		// a cluster that the deployment names for instance.
+		ctx, cancel := context.WithTimeout(ctx, r.cfg.StoreTimeout)
+		defer cancel()
+		if err := r.deps.Inventory.WaitFor(ctx, s.index); err != nil {
+			return nil, fmt.Errorf("wait for inventory: %w", err)
+		}
+	}
+	return func(avoided []model.AvoidedCluster) (plan.Plan, error) {
+		if kept.holds(s, avoided, epoch) {
+			return kept.plan, nil
+		}
+		d := s.deployment
+		d.AvoidedClusters = avoided
+		made, err := plan.Make(plan.Input{
+			Deployment: d, Package: *s.pkg, Clusters: planClusters(r.deps.Inventory.PlanClusters(d.Key), d),
+			Neighbours: r.deps.Inventory, Policy: r.deps.Policy,
+		})
+		if err == nil {
+			r.mu.Lock()
+			k := r.knowledgeOf(d.Key)
+			k.plan = &keptPlan{
+				generation: d.Generation, pkg: s.pkg.ResourceVersion,
+				placed: made.Placed, avoided: avoided, epoch: epoch, plan: made,
 			}
+			r.mu.Unlock()
 		}
-		if command.Forget {
-			r.forget(key)
-			r.deps.Logger.Info("deployment removed", "deployment", key)
-			return 0, nil
-		}
-	}
-	learnt.settle()
-	return r.dispatch(ctx, s, w, after), nil
+		return made, err
+	}, nil
 }
 
-// wish decides what should be.
-func (r *run) wish(s situation) (wish, *PlanError) {
-	w := wish{configured: r.configured}
-	if s.deployment.DeletionRequestedAt != nil {
-		w.deleting = true
-		return w, nil
+// decide decides, with the revisions if they turn out to be needed.
+func (r *run) decide(ctx context.Context, q question) (decision, error) {
+	d := decide(q, lookup{})
+	if !d.asksRevisions {
+		return d, nil
 	}
-	if s.pkg == nil {
-		w.unplanned = true
-		return w, planErrorf(ReasonPackageNotFound, "package %s does not exist", s.deployment.PackageName)
+	revisions, err := r.loadRevisions(ctx, q.s.deployment.Key)
+	if err != nil {
+		return decision{}, err
 	}
-	plan, err := MakePlan(s.deployment, *s.pkg, r.clusters)
-	w.plan = plan
-	var planErr *PlanError
-	if errors.As(err, &planErr) {
-		w.unplanned = true
-	}
-	return w, planErr
+	return decide(q, lookup{loaded: true, revisions: revisions}), nil
 }
 
-// command says what to record, or nil when all of it is recorded.
-func (r *run) command(s situation, w wish, planErr *PlanError, after []model.UnitStatus, now time.Time) *storage.RecordUnitStatus {
-	command := storage.RecordUnitStatus{Deployment: s.deployment.Key, Generation: s.deployment.Generation}
-	command.Put, command.Remove = changes(s.units, after)
-	if w.deleting && len(after) == 0 {
-		command.Forget = true
-		return &command
-	}
-	observed := observe(s.deployment, w, planErr, after, now)
-	if !sameObserved(observed, s.deployment.DeploymentObserved) {
-		command.Observed = &observed
-	}
-	if len(command.Put) == 0 && len(command.Remove) == 0 && command.Observed == nil {
+// recordsReturn tells whether a decision is the first part of a return, which the
+// second follows at once.
+func (d decision) recordsReturn(q question) bool {
+	before, now := q.s.deployment.RolloutStatus, d.observed.RolloutStatus
+	return now != nil && now.Phase == model.RolloutRolledBack && !sameRollout(before, now)
+}
+
+// carryOut records a decision.
+func (r *run) carryOut(ctx context.Context, q question, d decision) error {
+	command := q.command(d)
+	if command == nil {
 		return nil
 	}
-	return &command
+	for _, part := range split(*command) {
+		if err := r.record(ctx, part); err != nil {
+			return err
+		}
+	}
+	for _, event := range d.events {
+		r.deps.Logger.Info("deployment event", "deployment", event.Name, "reason", event.Reason, "message", event.Message, "cluster", event.Cluster)
+	}
+	return nil
 }
 
 // maxRecords bounds the unit records of one command: a log entry has a limit, and
@@ -123,65 +183,53 @@ func (r *run) record(ctx context.Context, command storage.RecordUnitStatus) erro
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.StoreTimeout)
 	defer cancel()
 	r.metrics.writes.Inc()
-	_, err := r.deps.Store.Apply(ctx, storage.Request{Command: command, LeaderTerm: r.term})
+	result, err := r.deps.Store.Apply(ctx, storage.Request{Command: command, LeaderTerm: r.term})
 	if err != nil {
 		return fmt.Errorf("record state of deployment %s: %w", command.Deployment, err)
+	}
+	r.mu.Lock()
+	r.knowledgeOf(command.Deployment).written = result.Index
+	r.mu.Unlock()
+	return nil
+}
+
+// returnTo puts an earlier document in place of a deployment's. That this is to be
+// done is recorded, so whoever leads next does it if this run does not get to it;
+// and it is not done over what somebody wrote in the meantime.
+func (r *run) returnTo(ctx context.Context, s situation, d model.Deployment) error {
+	document, err := model.EncodeDeployment(d)
+	if err != nil {
+		return fmt.Errorf("encode deployment %s: %w", s.deployment.Key, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.StoreTimeout)
+	defer cancel()
+	r.metrics.writes.Inc()
+	r.metrics.rollbacks.Inc()
+	_, err = r.deps.Store.Apply(ctx, storage.Request{LeaderTerm: r.term, Command: storage.PutDeployment{
+		Key: s.deployment.Key, Mode: storage.Update, IfMatch: s.deployment.ResourceVersion,
+		Document: document, Package: d.PackageName, Class: d.ClassKey, Environments: d.Environments(),
+	}})
+	if err != nil {
+		return fmt.Errorf("return deployment %s to an earlier revision: %w", s.deployment.Key, err)
 	}
 	return nil
 }
 
-// load reads all that is recorded of a deployment in one view. It decodes after
-// the view has ended.
-func (r *run) load(ctx context.Context, key string) (s situation, exists bool, err error) {
-	var deployment, pkg []byte
-	var units [][]byte
-	err = r.view(ctx, func(reader storage.Reader) error {
-		pkg, units = nil, nil
-		document, err := reader.Get(storage.DeploymentKey(key))
-		if document == nil || err != nil {
-			deployment = nil
-			return err
-		}
-		deployment = bytes.Clone(document)
-		err = storage.ScanPrefix(reader, storage.UnitsOf(key), func(_, value []byte) (bool, error) {
-			units = append(units, bytes.Clone(value))
-			return true, nil
-		})
-		if err != nil {
-			return err
-		}
-		// The name of the package is inside the deployment.
-		if s.deployment, err = model.ParseDeployment(deployment); err != nil {
-			return fmt.Errorf("decode deployment: %w", err)
-		}
-		document, err = reader.Get(storage.PackageKey(s.deployment.PackageName))
-		pkg = bytes.Clone(document)
-		return err
-	})
-	if err != nil || deployment == nil {
-		return situation{}, false, wrapLoad(key, err)
+// note remembers whether a deployment would use another cluster, and returns when
+// to plan it again without a reason; 0: not.
+func (r *run) note(key string, w wish, d decision) time.Duration {
+	another, soon := w.wants(d.observed)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.knowledgeOf(key)
+	if another {
+		r.wanting[key] = true
+	} else {
+		delete(r.wanting, key)
 	}
-	if pkg != nil {
-		decoded, err := model.ParsePackage(pkg)
-		if err != nil {
-			return situation{}, false, wrapLoad(key, fmt.Errorf("decode package: %w", err))
-		}
-		s.pkg = &decoded
+	if !soon {
+		return 0
 	}
-	for _, document := range units {
-		unit, err := model.ParseUnit(document)
-		if err != nil {
-			return situation{}, false, wrapLoad(key, fmt.Errorf("decode unit: %w", err))
-		}
-		s.units = append(s.units, unit)
-	}
-	slices.SortFunc(s.units, compareUnits)
-	return s, true, nil
-}
-
-func wrapLoad(key string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("load deployment %s: %w", key, err)
+	k.plan = nil // or it would not be planned again
+	return jitter(r.cfg.ReplanInterval, 0.2)
 }

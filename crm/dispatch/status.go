@@ -2,9 +2,11 @@ package dispatch
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
+	"github.com/oprc/oprc-pm/crm/plan"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -14,21 +16,40 @@ const (
 	ConditionPlanned    = "Planned"
 	ConditionDispatched = "Dispatched"
 	ConditionReady      = "Ready"
+	// ConditionProgressing tells how the rollout of the newest revision goes.
+	ConditionProgressing = "Progressing"
 )
 
+// ReasonStranded is the reason of ConditionPlanned when the deployment should
+// leave a cluster and has nowhere to go.
+const ReasonStranded = "Stranded"
+
+// view is what there is to report of a deployment, besides the wish.
+type view struct {
+	records  []model.UnitStatus
+	places   []model.PlacedCluster
+	progress *model.RolloutStatus
+	revision uint64
+}
+
 // observe works out what a deployment reports of itself. It is pure, and stable:
-// while nothing changes it returns what d holds already.
-func observe(d model.Deployment, w wish, planErr *PlanError, units []model.UnitStatus, now time.Time) model.DeploymentObserved {
-	o := observer{d: d, w: w, planErr: planErr, units: units, wanted: wantedRecords(w, units)}
-	verdicts := []model.Condition{o.planned(), o.dispatched(), o.ready()}
+// while nothing changes it returns what the deployment holds already.
+func (q question) observe(v view) model.DeploymentObserved {
+	o := observer{question: q, view: v, wanted: wantedRecords(q.w, v.records)}
+	d := q.s.deployment
+	verdicts := []model.Condition{o.planned(), o.dispatched(), o.ready(), o.progressing()}
 	for i := range verdicts {
-		verdicts[i].LastTransitionTime = transitionTime(d.Conditions, verdicts[i], now)
+		verdicts[i].LastTransitionTime = transitionTime(d.Conditions, verdicts[i], q.now)
 	}
 	return model.DeploymentObserved{
 		ObservedGeneration: d.Generation,
 		Condition:          o.condition(),
 		Conditions:         verdicts,
 		Status:             o.summary(),
+		Revision:           v.revision,
+		RolloutStatus:      v.progress,
+		PlacedOn:           v.places,
+		AvoidedClusters:    q.w.avoided,
 	}
 }
 
@@ -54,11 +75,11 @@ func wantedRecords(w wish, units []model.UnitStatus) []model.UnitStatus {
 }
 
 type observer struct {
-	d       model.Deployment
-	w       wish
-	planErr *PlanError
-	units   []model.UnitStatus
-	wanted  []model.UnitStatus
+	question
+	view
+	// wanted are the records of the plan's units; those that are not begun have
+	// none.
+	wanted []model.UnitStatus
 }
 
 func verdict(kind string, status model.ConditionStatus, reason, format string, args ...any) model.Condition {
@@ -66,40 +87,72 @@ func verdict(kind string, status model.ConditionStatus, reason, format string, a
 }
 
 func (o observer) planned() model.Condition {
+	kind, p := ConditionPlanned, o.w.plan
 	switch {
 	case o.w.deleting:
-		return verdict(ConditionPlanned, model.ConditionTrue, "Deleting", "all units are to be removed")
-	case o.planErr != nil:
-		return verdict(ConditionPlanned, model.ConditionFalse, o.planErr.Reason, "%s", o.planErr.Message)
-	case len(o.w.plan.UnknownEnvs) > 0:
-		return verdict(ConditionPlanned, model.ConditionFalse, ReasonUnknownEnvironment, "%s", unknownMessage(o.w.plan.UnknownEnvs))
+		return verdict(kind, model.ConditionTrue, "Deleting", "all units are to be removed")
+	case o.w.planErr != nil:
+		return verdict(kind, model.ConditionFalse, o.w.planErr.Reason, "%s", o.w.planErr.Message)
+	case len(p.UnknownEnvs) > 0:
+		return verdict(kind, model.ConditionFalse, plan.ReasonUnknownEnvironment, "%s", unknownMessage(p.UnknownEnvs))
+	case p.Shortfall != "":
+		return verdict(kind, model.ConditionFalse, plan.ReasonNoFit, "%s", p.Shortfall)
+	case len(p.Stranded)+len(o.w.stuck) > 0:
+		return verdict(kind, model.ConditionTrue, ReasonStranded, "should leave %s, but no other cluster fits", nameList(o.w.staying()))
 	}
-	return verdict(ConditionPlanned, model.ConditionTrue, "Planned", "one unit in each of %s", nameList(o.w.plan.SelectedEnvs()))
+	return verdict(kind, model.ConditionTrue, "Planned", "one unit in each of %s", nameList(o.w.selected()))
+}
+
+// staying are the clusters that the deployment should leave and cannot.
+func (w wish) staying() []string {
+	clusters := slices.Concat(w.plan.Stranded, w.stuck)
+	slices.Sort(clusters)
+	return slices.Compact(clusters)
 }
 
 func (o observer) dispatched() model.Condition {
+	kind := ConditionDispatched
 	switch {
 	case o.w.deleting:
-		return verdict(ConditionDispatched, model.ConditionFalse, "Deleting", "units left in %s", nameList(clustersOf(o.units)))
+		return verdict(kind, model.ConditionFalse, "Deleting", "units left in %s", nameList(clustersOf(o.records)))
 	case o.w.unplanned:
-		return verdict(ConditionDispatched, model.ConditionFalse, "NotPlanned", "there is no plan to carry out")
+		return verdict(kind, model.ConditionFalse, "NotPlanned", "there is no plan to carry out")
+	case o.givenUp():
+		return verdict(kind, model.ConditionFalse, "RolledBack", "%s", o.progress.Message)
 	}
-	var waiting, refused []string
+	var waiting, refused, held []string
 	for _, unit := range o.wanted {
 		switch {
-		case unit.Phase == model.UnitDown && unit.CRMID == "":
+		case isRefused(unit):
 			refused = append(refused, unit.Cluster)
+		case unit.Phase == model.UnitPending && unit.Message == waitingText:
+			held = append(held, unit.Cluster)
 		case unit.Phase == model.UnitPending:
 			waiting = append(waiting, unit.Cluster)
 		}
 	}
 	switch {
 	case len(refused) > 0:
-		return verdict(ConditionDispatched, model.ConditionFalse, "Refused", "refused by %s", nameList(refused))
+		return verdict(kind, model.ConditionFalse, "Refused", "refused by %s", nameList(refused))
 	case len(waiting) > 0:
-		return verdict(ConditionDispatched, model.ConditionFalse, "Dispatching", "not yet accepted by %s", nameList(waiting))
+		return verdict(kind, model.ConditionFalse, "Dispatching", "not yet accepted by %s", nameList(append(waiting, held...)))
+	case len(held) > 0:
+		return verdict(kind, model.ConditionFalse, "WaitingForCluster", "waiting for %s", nameList(held))
+	case len(o.wanted) < len(o.w.plan.Units):
+		return verdict(kind, model.ConditionFalse, "RollingOut", "not yet begun in %s", nameList(o.notBegun()))
 	}
-	return verdict(ConditionDispatched, model.ConditionTrue, "Accepted", "accepted by %s", nameList(o.w.plan.SelectedEnvs()))
+	return verdict(kind, model.ConditionTrue, "Accepted", "accepted by %s", nameList(o.w.selected()))
+}
+
+// notBegun are the clusters of the plan that the rollout has not come to.
+func (o observer) notBegun() []string {
+	return slices.DeleteFunc(o.w.selected(), func(cluster string) bool {
+		return slices.ContainsFunc(o.wanted, func(u model.UnitStatus) bool { return u.Cluster == cluster })
+	})
+}
+
+func (o observer) givenUp() bool {
+	return o.progress != nil && o.progress.Phase == model.RolloutRolledBack && o.progress.Generation == o.s.deployment.Generation
 }
 
 func (o observer) ready() model.Condition {
@@ -108,6 +161,8 @@ func (o observer) ready() model.Condition {
 		return verdict(ConditionReady, model.ConditionFalse, "Deleting", "the deployment is deleted")
 	case o.w.unplanned:
 		return verdict(ConditionReady, model.ConditionFalse, "NotPlanned", "there is no plan to carry out")
+	case o.givenUp():
+		return verdict(ConditionReady, model.ConditionFalse, "RolledBack", "the generation was given up")
 	}
 	running := 0
 	for _, unit := range o.wanted {
@@ -115,11 +170,28 @@ func (o observer) ready() model.Condition {
 			running++
 		}
 	}
-	total := len(o.wanted) + len(o.w.plan.UnknownEnvs)
+	total := len(o.w.plan.Units) + len(o.w.plan.UnknownEnvs)
 	if running < total {
 		return verdict(ConditionReady, model.ConditionFalse, "UnitsNotRunning", "%d of %d units run", running, total)
 	}
 	return verdict(ConditionReady, model.ConditionTrue, "Running", "%d of %d units run", running, total)
+}
+
+func (o observer) progressing() model.Condition {
+	kind := ConditionProgressing
+	switch {
+	case o.w.deleting:
+		return verdict(kind, model.ConditionFalse, "Deleting", "the deployment is deleted")
+	case o.w.unplanned:
+		return verdict(kind, model.ConditionFalse, "NotPlanned", "there is no plan to carry out")
+	}
+	switch o.progress.Phase {
+	case model.RolloutComplete:
+		return verdict(kind, model.ConditionTrue, "Complete", "revision %d is rolled out", o.progress.Revision)
+	case model.RolloutProgressing:
+		return verdict(kind, model.ConditionTrue, "RollingOut", "%s", o.progress.Message)
+	}
+	return verdict(kind, model.ConditionFalse, string(o.progress.Phase), "%s", o.progress.Message)
 }
 
 // condition is the one word that existing clients read: the worst of the units'.
@@ -127,10 +199,13 @@ func (o observer) condition() model.DeploymentCondition {
 	if o.w.deleting {
 		return model.DeploymentDeleted
 	}
-	if o.planErr != nil || len(o.w.plan.UnknownEnvs) > 0 {
+	if o.w.unplanned || len(o.w.plan.UnknownEnvs) > 0 || o.givenUp() {
 		return model.DeploymentDown
 	}
 	worst := model.DeploymentRunning
+	if len(o.wanted) < len(o.w.plan.Units) {
+		worst = model.DeploymentDeploying
+	}
 	for _, unit := range o.wanted {
 		if c := conditionOf(unit.Phase); severity(c) > severity(worst) {
 			worst = c
@@ -159,31 +234,52 @@ func severity(c model.DeploymentCondition) int {
 }
 
 func (o observer) summary() *model.DeploymentStatusSummary {
-	selected := o.w.plan.SelectedEnvs()
-	if o.w.deleting || o.w.unplanned {
-		selected = clustersOf(o.units)
+	selected := o.w.selected()
+	if o.w.deleting || o.w.unplanned || o.givenUp() {
+		selected = clustersOf(o.records)
 	}
 	return &model.DeploymentStatusSummary{
-		ReplicationFactor: uint32(len(selected)),
-		SelectedEnvs:      selected,
-		LastError:         o.lastError(),
+		ReplicationFactor:          uint32(len(selected)),
+		SelectedEnvs:               selected,
+		AchievedQuorumAvailability: o.availability(),
+		LastError:                  o.lastError(),
 	}
 }
 
-// lastError names the first thing that is wrong, the plan before the units.
+// availability is what the plan reaches. A figure that moved a little is not
+// worth a write in every deployment each time a cluster's own figure wavers.
+func (o observer) availability() *float64 {
+	if o.w.deleting || o.w.unplanned || len(o.w.plan.Units) == 0 {
+		return nil
+	}
+	now := math.Round(o.w.plan.Requirements.AchievedAvailability*1e6) / 1e6
+	if old := o.s.deployment.Status; old != nil && old.AchievedQuorumAvailability != nil {
+		before := *old.AchievedQuorumAvailability
+		if ratio := (1 - now) / (1 - before); now == before || ratio > 0.8 && ratio < 1.25 {
+			return &before
+		}
+	}
+	return &now
+}
+
+// lastError names the first thing that is wrong: the plan, the units, the
+// rollout.
 func (o observer) lastError() string {
 	if !o.w.deleting {
-		if o.planErr != nil {
-			return o.planErr.Message
+		if o.w.planErr != nil {
+			return o.w.planErr.Message
 		}
 		if len(o.w.plan.UnknownEnvs) > 0 {
 			return unknownMessage(o.w.plan.UnknownEnvs)
 		}
 	}
-	for _, unit := range slices.Concat(o.wanted, o.units) {
+	for _, unit := range slices.Concat(o.wanted, o.records) {
 		if unit.LastError != "" {
 			return unit.Cluster + ": " + unit.LastError
 		}
+	}
+	if !o.w.deleting && !o.w.unplanned && (o.givenUp() || o.progress.Phase == model.RolloutFailed) {
+		return o.progress.Message
 	}
 	return ""
 }
@@ -199,8 +295,23 @@ func clustersOf(units []model.UnitStatus) []string {
 
 // sameObserved compares what is written; the deletion mark is the store's.
 func sameObserved(a, b model.DeploymentObserved) bool {
-	return a.ObservedGeneration == b.ObservedGeneration && a.Condition == b.Condition &&
-		slices.EqualFunc(a.Conditions, b.Conditions, sameCondition) && sameSummary(a.Status, b.Status)
+	return a.ObservedGeneration == b.ObservedGeneration && a.Condition == b.Condition && a.Revision == b.Revision &&
+		slices.EqualFunc(a.Conditions, b.Conditions, sameCondition) && sameSummary(a.Status, b.Status) &&
+		sameRollout(a.RolloutStatus, b.RolloutStatus) &&
+		plan.SamePlaces(a.PlacedOn, b.PlacedOn) && slices.EqualFunc(a.AvoidedClusters, b.AvoidedClusters, sameAvoided)
+}
+
+func sameAvoided(a, b model.AvoidedCluster) bool {
+	return a.Cluster == b.Cluster && a.Reason == b.Reason && a.Message == b.Message && a.Since.Equal(b.Since)
+}
+
+func sameRollout(a, b *model.RolloutStatus) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	one, other := *a, *b
+	one.Since, other.Since = time.Time{}, time.Time{}
+	return one == other && a.Since.Equal(b.Since)
 }
 
 func sameCondition(a, b model.Condition) bool {
@@ -214,5 +325,13 @@ func sameSummary(a, b *model.DeploymentStatusSummary) bool {
 		return a == b
 	}
 	return a.ReplicationFactor == b.ReplicationFactor && a.LastError == b.LastError &&
-		slices.Equal(a.SelectedEnvs, b.SelectedEnvs)
+		slices.Equal(a.SelectedEnvs, b.SelectedEnvs) &&
+		sameFigure(a.AchievedQuorumAvailability, b.AchievedQuorumAvailability)
+}
+
+func sameFigure(a, b *float64) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return *a == *b
 }

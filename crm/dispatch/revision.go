@@ -1,0 +1,108 @@
+package dispatch
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/oprc/oprc-pm/crm/plan"
+	"github.com/oprc/oprc-pm/model"
+)
+
+// keptRevisions is how many revisions of a deployment are kept, besides the last
+// good one.
+const keptRevisions = 10
+
+// lookup is what is known of a deployment's revisions; they are read only when
+// they are needed.
+type lookup struct {
+	loaded    bool
+	revisions []model.Revision // the oldest first
+}
+
+// good returns the newest revision that ran everywhere, nil when none did.
+func (l lookup) good() *model.Revision {
+	for i := len(l.revisions) - 1; i >= 0; i-- {
+		if l.revisions[i].GoodSince != nil {
+			return &l.revisions[i]
+		}
+	}
+	return nil
+}
+
+// nextRevision returns the revision that a plan belongs to: the newest one, or a
+// new one when the wish is another.
+func nextRevision(s situation, p plan.Plan, l lookup, now time.Time) (revision model.Revision, isNew bool) {
+	if s.revision != nil && s.revision.Template == p.Template {
+		return *s.revision, false
+	}
+	revision = model.Revision{
+		Revision: s.deployment.Revision + 1, DeploymentKey: s.deployment.Key, Generation: s.deployment.Generation,
+		Template: p.Template, CreatedAt: now, Deployment: wishOf(s.deployment, p.Functions),
+	}
+	if s.pkg != nil {
+		revision.PackageResourceVersion = s.pkg.ResourceVersion
+	}
+	for i := len(l.revisions) - 1; i >= 0; i-- {
+		if earlier := l.revisions[i]; earlier.Template == p.Template {
+			revision.Cause = fmt.Sprintf("return to revision %d", earlier.Revision)
+			break
+		}
+	}
+	return revision, true
+}
+
+// proven marks a revision that runs everywhere, and returns whether that is news.
+// The clusters that it now runs in are part of what can be returned to.
+func proven(revision model.Revision, s situation, p plan.Plan, now time.Time) (model.Revision, bool) {
+	if revision.GoodSince != nil && revision.Generation == s.deployment.Generation {
+		return revision, false
+	}
+	if revision.GoodSince == nil {
+		revision.GoodSince = &now
+	}
+	revision.Generation = s.deployment.Generation
+	revision.Deployment = wishOf(s.deployment, p.Functions)
+	if s.pkg != nil {
+		revision.PackageResourceVersion = s.pkg.ResourceVersion
+	}
+	return revision, true
+}
+
+// wishOf is the user's document with all that its answer depended on, without
+// what the control plane wrote on it. Whoever returns to it wants it carried out,
+// so it is not paused.
+func wishOf(d model.Deployment, functions []model.FunctionDeploymentSpec) model.Deployment {
+	d.Meta, d.DeploymentObserved = model.Meta{}, model.DeploymentObserved{}
+	d.Functions = functions
+	if d.Rollout != nil && d.Rollout.Paused {
+		goesOn := *d.Rollout
+		goesOn.Paused = false
+		d.Rollout = &goesOn
+	}
+	return d
+}
+
+// refugeOf finds out what a return would lead to, and the document to return to.
+func refugeOf(s situation, p plan.Plan, l lookup) (refuge, *model.Deployment) {
+	if !l.loaded {
+		return refugeUnknown, nil
+	}
+	good := l.good()
+	if good == nil {
+		return refugeNone, nil
+	}
+	if sameWish(good.Deployment, wishOf(s.deployment, p.Functions)) {
+		return refugeHere, nil
+	}
+	return refugeElsewhere, &good.Deployment
+}
+
+func sameWish(a, b model.Deployment) bool {
+	one, err := model.EncodeDeployment(a)
+	if err != nil {
+		return false
+	}
+	other, err := model.EncodeDeployment(b)
+	return err == nil && bytes.Equal(one, other)
+}
