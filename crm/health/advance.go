@@ -150,22 +150,24 @@ func (s *state) open(cfg Config, now time.Time) {
 func (s *state) take(v verdict, now time.Time) {
 	if v.status != s.raw.status && !s.raw.uncertain() && !v.uncertain() {
 		copy(s.changes[:], s.changes[1:])
-		s.changes[flapChanges-1] = now
-		s.held = worse(s.held, worse(s.raw.status, v.status))
+		s.changes[flapChanges-1] = change{now, worse(s.raw.status, v.status)}
 	}
 	s.raw, s.seen = v, 0
 }
 
 // settle works out what readers see: the verdict, unless it flaps.
 func (s *state) settle(cfg Config, now time.Time) {
-	last, first := s.changes[flapChanges-1], s.changes[0]
-	flapping := s.health.Reason == ReasonFlapping || !first.IsZero() && now.Sub(first) <= flapWindow*cfg.Interval
+	last, first := s.changes[flapChanges-1].at, s.changes[0].at
+	flapping := s.held != "" || !first.IsZero() && now.Sub(first) <= flapWindow*cfg.Interval
 	if flapping && (now.Sub(last) >= calmAfter*cfg.Interval || s.raw.uncertain()) {
 		flapping = false
-		s.changes = [flapChanges]time.Time{}
+		s.changes = [flapChanges]change{}
 	}
 	shown := s.raw
 	if flapping {
+		for _, c := range s.changes {
+			s.held = worse(s.held, c.worst)
+		}
 		shown = verdict{s.held, ReasonFlapping, fmt.Sprintf("the status changes often; it was last found %s", s.raw.status)}
 	} else {
 		s.held = ""

@@ -64,8 +64,14 @@ type state struct {
 
 	// changes are the times of the newest changes of raw.status, the oldest
 	// first; held is the status that is held while it flaps, else empty.
-	changes [flapChanges]time.Time
+	changes [flapChanges]change
 	held    string
+}
+
+// change is one change of the verdict's status, from or to the worst of the two.
+type change struct {
+	at    time.Time
+	worst string
 }
 
 // verdict is a status with its explanation.
@@ -141,7 +147,7 @@ func seed(cfg Config, name string, recorded model.ClusterHealth, now time.Time) 
 		s.probes = row{count: confirmations, score: confirmations}
 	case recorded.Reason == ReasonFlapping:
 		s.held = recorded.Status
-		s.changes[flapChanges-1] = now
+		s.changes[flapChanges-1] = change{now, recorded.Status}
 	}
 	return s
 }
