@@ -20,12 +20,12 @@ func TestRefresh(t *testing.T) {
 		m := w.monitor
 		w.sync()
 		{ // on a node that does not lead
-			got, err := m.Refresh(t.Context(), nth(0))
+			got, err := m.Refresh(w.Context(), nth(0))
 			if err != nil || got.Status != model.ClusterHealthy || !got.LastSeen.Equal(time.Now()) || *got.NodeCount != 3 {
 				t.Errorf("got %+v, %v, want Healthy, seen now", got, err)
 			}
 			w.crm(nth(0)).become(refuses)
-			got, err = m.Refresh(t.Context(), nth(0))
+			got, err = m.Refresh(w.Context(), nth(0))
 			if err != nil || got.Status != model.ClusterUnhealthy || got.Reason != ReasonProbeFailed || got.Message != "cannot connect" {
 				t.Errorf("a CRM that does not answer: got %+v, %v, want Unhealthy, why, and no error", got, err)
 			}
@@ -35,18 +35,18 @@ func TestRefresh(t *testing.T) {
 		}
 		{ // errors
 			var refusal *model.Error
-			if _, err := m.Refresh(t.Context(), "mars"); !errors.As(err, &refusal) || refusal.Code != model.CodeNotFound {
+			if _, err := m.Refresh(w.Context(), "mars"); !errors.As(err, &refusal) || refusal.Code != model.CodeNotFound {
 				t.Errorf("unknown cluster: got %v, want not_found", err)
 			}
 			w.crm(nth(1)).become(hangs)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(w.Context(), time.Second)
 			defer cancel()
 			if _, err := m.Refresh(ctx, nth(1)); !errors.As(err, &refusal) || refusal.Code != model.CodeUnavailable {
 				t.Errorf("the request ends first: got %v, want unavailable", err)
 			}
 			w.put("nobody", nil)
 			w.sync()
-			if got, err := m.Refresh(t.Context(), "nobody"); err != nil || got.Status != model.ClusterUnknown || got.Reason != ReasonNoClient {
+			if got, err := m.Refresh(w.Context(), "nobody"); err != nil || got.Status != model.ClusterUnknown || got.Reason != ReasonNoClient {
 				t.Errorf("no client: got %+v, %v, want Unknown, NoClient", got, err)
 			}
 			w.must(deleteCluster("nobody"))
@@ -58,7 +58,7 @@ func TestRefresh(t *testing.T) {
 		{ // on the leader it counts, but impatience does not
 			w.crm(nth(0)).become(refuses)
 			for range 20 {
-				got, err := m.Refresh(t.Context(), nth(0))
+				got, err := m.Refresh(w.Context(), nth(0))
 				if err != nil || got.Status != model.ClusterUnhealthy {
 					t.Errorf("got %+v, %v, want what this probe found", got, err)
 				}
@@ -66,7 +66,7 @@ func TestRefresh(t *testing.T) {
 			pass(time.Second)
 			w.want(nth(0), healthy)
 			w.crm(nth(0)).become(func(context.Context) (model.ClusterHealth, error) { return empty.report, nil })
-			if _, err := m.Refresh(t.Context(), nth(0)); err != nil {
+			if _, err := m.Refresh(w.Context(), nth(0)); err != nil {
 				t.Error(err)
 			}
 			pass(time.Second)
