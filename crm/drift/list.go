@@ -19,11 +19,12 @@ import (
 func (l *lookout) list(ctx context.Context, client crm.Client, units []inventory.UnitRef) ([]model.DeploymentRecord, error) {
 	var records []model.DeploymentRecord
 	seen := map[string]bool{}
-	for {
-		page, err := client.Records(ctx, crm.Origin{Term: l.term}, crm.RecordFilter{Limit: l.cfg.PageSize, Offset: len(records)})
+	for offset := 0; ; {
+		page, err := client.Records(ctx, crm.Origin{Term: l.term}, crm.RecordFilter{Limit: l.cfg.PageSize, Offset: offset})
 		if err != nil {
 			return nil, err
 		}
+		offset += len(page)
 		added := 0
 		for _, record := range page {
 			if id := crmID(record); !seen[id] {

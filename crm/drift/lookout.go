@@ -76,8 +76,11 @@ func (l *lookout) run(ctx context.Context) {
 func (l *lookout) look(ctx context.Context) (unproven bool) {
 	view, exists := l.deps.Inventory.Cluster(l.name)
 	client, reachable := l.deps.Fleet.Client(l.name)
-	if !exists || !reachable || !answers(view) {
+	switch {
+	case !exists || !answers(view):
 		return false
+	case !reachable:
+		return true // its client is being made
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.LookTimeout)
 	defer cancel()
