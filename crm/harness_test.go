@@ -2,7 +2,12 @@ package crm
 
 import (
 	"context"
+	"crypto/tls"
+	"io"
+	"log"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -96,4 +101,40 @@ func contains(t *testing.T, text, part string) {
 	if !strings.Contains(text, part) {
 		t.Errorf("got %q, want it to contain %q", text, part)
 	}
+}
+
+// listen opens a port until the test ends.
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener
+}
+
+// freeAddress is one where nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener := listen(t)
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return listener.Addr().String()
+}
+
+// newHTTPServer serves until the test ends, over TLS when it is given.
+func newHTTPServer(t *testing.T, tlsConfig *tls.Config, handler http.Handler) (baseURL string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	t.Cleanup(server.Close)
+	if tlsConfig == nil {
+		server.Start()
+		return server.URL
+	}
+	server.TLS = tlsConfig
+	server.StartTLS()
+	return server.URL
 }
