@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/oprc/oprc-pm/internal/testproc"
 )
 
 // TestMain makes this program its own child: the plain server, and processes
@@ -25,7 +27,9 @@ func TestMain(m *testing.M) {
 			os.Exit(3)
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	testproc.RemoveBinary()
+	os.Exit(code)
 }
 
 // plainChild runs ServePlain with the flags that StartPlain passes.

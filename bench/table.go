@@ -67,7 +67,11 @@ func (r *Run) writeTable(out io.Writer) {
 
 // String is the figure in a line, with what was promised.
 func (f Figure) String() string {
-	text := fmt.Sprintf("%s: %s %s", f.Name, strconv.FormatFloat(f.Value, 'g', 4, 64), f.Unit)
+	value := strconv.FormatFloat(f.Value, 'g', 4, 64)
+	if f.Value >= 1000 {
+		value = strconv.FormatFloat(f.Value, 'f', 0, 64)
+	}
+	text := fmt.Sprintf("%s: %s %s", f.Name, value, f.Unit)
 	switch {
 	case f.Most == nil:
 	case f.Value <= *f.Most:
