@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oprc/oprc-pm/crm"
+	"github.com/oprc/oprc-pm/crm/plan"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -36,14 +38,15 @@ func neverAccepted(r model.UnitStatus) model.UnitStatus {
 }
 
 // planOf makes a plan of units given as cluster, id, cluster, id...
-func planOf(pairs ...string) Plan {
-	var plan Plan
+func planOf(pairs ...string) plan.Plan {
+	var p plan.Plan
 	for i := 0; i < len(pairs); i += 2 {
-		plan.Units = append(plan.Units, model.DeploymentUnit{
+		p.Placed = append(p.Placed, model.PlacedCluster{Cluster: pairs[i]})
+		p.Units = append(p.Units, model.DeploymentUnit{
 			ID: pairs[i+1], DeploymentKey: "d", TargetCluster: pairs[i], TargetEnv: pairs[i], Generation: 2,
 		})
 	}
-	return plan
+	return p
 }
 
 // brief shows records as "cluster/id PHASE".
@@ -60,10 +63,16 @@ func TestDiff(t *testing.T) {
 	const (
 		pending, deploying, running, down, deleting = model.UnitPending, model.UnitDeploying, model.UnitRunning, model.UnitDown, model.UnitDeleting
 	)
+	replacing := func(cluster, replaces string) []model.PlacedCluster {
+		return []model.PlacedCluster{{Cluster: cluster, Replaces: replaces}}
+	}
 	cases := map[string]struct {
-		wish wish
-		have []model.UnitStatus
-		want []string
+		wish           wish
+		places         []model.PlacedCluster
+		held           []string
+		hold, withdraw bool
+		have           []model.UnitStatus
+		want           []string
 	}{
 		"nothing": {},
 		"new": {
@@ -133,7 +142,7 @@ func TestDiff(t *testing.T) {
 			want: []string{"a/u1 RUNNING", "b/u2 DELETING"},
 		},
 		"target no longer configured": {
-			wish: wish{plan: Plan{Units: planOf("a", "u1").Units, UnknownEnvs: []string{"z"}}},
+			wish: wish{plan: plan.Plan{Units: planOf("a", "u1").Units, UnknownEnvs: []string{"z"}}},
 			have: []model.UnitStatus{rec("a", "u1", running), rec("z", "u2", running)},
 			want: []string{"a/u1 RUNNING", "z/u2 RUNNING"},
 		},
@@ -146,6 +155,52 @@ func TestDiff(t *testing.T) {
 			wish: wish{deleting: true},
 			have: []model.UnitStatus{rec("a", "u1", running), rec("b", "u2", pending), rec("c", "u3", deleting)},
 			want: []string{"a/u1 DELETING", "b/u2 DELETING", "c/u3 DELETING"},
+		},
+		"moved: the old one stays until the stand-in runs": {
+			wish: wish{plan: planOf("b", "u2")}, places: replacing("b", "a"),
+			have: []model.UnitStatus{rec("a", "u1", running), rec("b", "u2", deploying)},
+			want: []string{"a/u1 RUNNING", "b/u2 DEPLOYING"},
+		},
+		"moved: the old one goes when the stand-in runs": {
+			wish: wish{plan: planOf("b", "u2")}, places: replacing("b", "a"),
+			have: []model.UnitStatus{rec("a", "u1", running), rec("b", "u2", running)},
+			want: []string{"a/u1 DELETING", "b/u2 RUNNING"},
+		},
+		"moved: another one that runs is no stand-in": {
+			wish:   wish{plan: planOf("b", "u2", "c", "u3")},
+			places: append(replacing("b", "a"), model.PlacedCluster{Cluster: "c"}),
+			have:   []model.UnitStatus{rec("a", "u1", running), rec("b", "u2", pending), rec("c", "u3", running)},
+			want:   []string{"a/u1 RUNNING", "b/u2 PENDING", "c/u3 RUNNING"},
+		},
+		"moved: what was never accepted goes at once": {
+			wish: wish{plan: planOf("b", "u2")}, places: replacing("b", "a"),
+			have: []model.UnitStatus{rec("a", "u1", pending)},
+			want: []string{"a/u1 DELETING", "b/u2 PENDING"},
+		},
+		"moved and back before it was done": {
+			wish: wish{plan: planOf("a", "u1")},
+			have: []model.UnitStatus{rec("a", "u1", running), rec("b", "u2", deploying)},
+			want: []string{"a/u1 RUNNING", "b/u2 DELETING"},
+		},
+		"rollout: a place that is not begun keeps what it has": {
+			wish: wish{plan: planOf("a", "u3", "b", "u4")}, held: []string{"b"},
+			have: []model.UnitStatus{rec("a", "u1", running), rec("b", "u2", running)},
+			want: []string{"a/u1 RUNNING", "a/u3 PENDING", "b/u2 RUNNING"},
+		},
+		"rollout: a place that was begun goes on": {
+			wish: wish{plan: planOf("a", "u3", "b", "u4")}, held: []string{"a", "b"},
+			have: []model.UnitStatus{rec("a", "u1", running), rec("a", "u3", pending), rec("b", "u2", running)},
+			want: []string{"a/u1 RUNNING", "a/u3 PENDING", "b/u2 RUNNING"},
+		},
+		"given up, to return: everything stays": {
+			wish: wish{plan: planOf("a", "u3", "b", "u4")}, hold: true,
+			have: []model.UnitStatus{rec("a", "u1", running), rec("a", "u3", deploying), rec("b", "u2", running)},
+			want: []string{"a/u1 RUNNING", "a/u3 DEPLOYING", "b/u2 RUNNING"},
+		},
+		"given up for good: what it made goes, what ran before stays": {
+			wish: wish{plan: planOf("a", "u3", "b", "u4")}, withdraw: true,
+			have: []model.UnitStatus{rec("a", "u1", running), rec("a", "u3", deploying), rec("b", "u4", running), rec("b", "u5", pending)},
+			want: []string{"a/u1 RUNNING", "a/u3 DELETING", "b/u4 DELETING", "b/u5 DELETING"},
 		},
 		"wanted again": {
 			wish: wish{plan: planOf("a", "u1")},
@@ -161,12 +216,19 @@ func TestDiff(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c.wish.configured = map[string]bool{"a": true, "b": true, "c": true}
-			got := diff(c.wish, c.have, later)
+			s := stepOf(c.wish)
+			s.places = c.places
+			if c.held != nil {
+				for _, cluster := range c.held {
+					delete(s.start, cluster)
+				}
+			}
+			s.withdraw, s.hold = c.withdraw, c.hold
+			got := diff(s, c.have, later)
 			if !slices.Equal(brief(got), c.want) {
 				t.Errorf("got %v, want %v", brief(got), c.want)
 			}
-			again := diff(c.wish, got, later.Add(time.Hour))
+			again := diff(s, got, later.Add(time.Hour))
 			if put, remove := changes(got, again); len(put)+len(remove) != 0 {
 				t.Errorf("a second look changes %v and removes %v, want nothing", brief(put), remove)
 			}
@@ -179,11 +241,48 @@ func TestDiff(t *testing.T) {
 	}
 }
 
+// stepOf is a step in which every place may be made and every cluster called.
+func stepOf(w wish) step {
+	s := step{wish: w, start: map[string]bool{}, known: yes, open: yes}
+	for _, cluster := range w.selected() {
+		s.start[cluster] = true
+	}
+	return s
+}
+
+func yes(string) bool { return true }
+func no(string) bool  { return false }
+
 func TestDiffNamesMissingCluster(t *testing.T) {
 	t.Parallel()
-	got := diff(wish{deleting: true}, []model.UnitStatus{rec("z", "u1", model.UnitRunning)}, later)
-	if got[0].LastError != notConfigured || got[0].Phase != model.UnitDeleting {
+	s := stepOf(wish{deleting: true})
+	s.known = no
+	got := diff(s, []model.UnitStatus{rec("z", "u1", model.UnitRunning)}, later)
+	if got[0].LastError != notRegistered || got[0].Phase != model.UnitDeleting {
 		t.Errorf("got %+v, want DELETING and an error", got[0])
+	}
+	s.known = yes
+	if got := diff(s, got, later); got[0].LastError != "" {
+		t.Errorf("back again: got error %q, want none", got[0].LastError)
+	}
+}
+
+func TestDiffSaysWhatWaitsForItsCluster(t *testing.T) {
+	t.Parallel()
+	s := stepOf(wish{plan: planOf("a", "u1", "b", "u2")})
+	s.open = func(cluster string) bool { return cluster != "a" }
+	have := []model.UnitStatus{rec("a", "u0", model.UnitDeleting), rec("b", "u2", model.UnitPending)}
+	got := diff(s, have, later)
+	for i, want := range []string{waitingText, waitingText, ""} {
+		if got[i].Message != want {
+			t.Errorf("%s: got message %q, want %q", brief(got[i:i+1]), got[i].Message, want)
+		}
+	}
+	s.open = yes
+	for _, unit := range diff(s, got, later) {
+		if unit.Message != "" {
+			t.Errorf("%s: got message %q, want none: the cluster may be called", unit.ID, unit.Message)
+		}
 	}
 }
 
@@ -232,12 +331,12 @@ func TestOutcomesAreSafeToRepeat(t *testing.T) {
 	t.Parallel()
 	outcomes := []outcome{
 		{call: callDeploy, crmID: "u"},
-		{call: callDeploy, err: &CallError{Class: ClassRetryable, Reason: "r"}},
-		{call: callDeploy, err: &CallError{Class: ClassTerminal, Reason: "r"}},
+		{call: callDeploy, err: &crm.CallError{Class: crm.ClassRetryable, Reason: "r"}},
+		{call: callDeploy, err: &crm.CallError{Class: crm.ClassTerminal, Reason: "r"}},
 		{call: callStatus, condition: "Running"},
 		{call: callStatus, condition: "Failed"},
-		{call: callStatus, err: &CallError{Class: ClassNotFound, Reason: "r"}},
-		{call: callDelete, err: &CallError{Class: ClassRetryable, Reason: "r"}},
+		{call: callStatus, err: &crm.CallError{Class: crm.ClassNotFound, Reason: "r"}},
+		{call: callDelete, err: &crm.CallError{Class: crm.ClassRetryable, Reason: "r"}},
 	}
 	phases := []model.UnitPhase{model.UnitPending, model.UnitDeploying, model.UnitRunning, model.UnitDown, model.UnitDeleting}
 	for _, phase := range phases {
@@ -258,19 +357,21 @@ func TestNextCall(t *testing.T) {
 	cases := []struct {
 		record model.UnitStatus
 		wanted bool
+		polled bool
 		want   string
 	}{
-		{rec("a", "u", model.UnitPending), true, callDeploy},
-		{rec("a", "u", model.UnitPending), false, ""},
-		{rec("a", "u", model.UnitDeploying), false, callStatus},
-		{rec("a", "u", model.UnitRunning), true, callStatus},
-		{rec("a", "u", model.UnitDown), true, callStatus},
-		{refused, true, callDeploy},
-		{refused, false, ""},
-		{rec("a", "u", model.UnitDeleting), true, callDelete},
+		{rec("a", "u", model.UnitPending), true, false, callDeploy},
+		{rec("a", "u", model.UnitPending), false, true, ""},
+		{rec("a", "u", model.UnitDeploying), false, false, callStatus},
+		{rec("a", "u", model.UnitRunning), true, false, ""},
+		{rec("a", "u", model.UnitRunning), true, true, callStatus},
+		{rec("a", "u", model.UnitDown), true, false, callStatus},
+		{refused, true, false, callDeploy},
+		{refused, false, true, ""},
+		{rec("a", "u", model.UnitDeleting), true, false, callDelete},
 	}
 	for _, c := range cases {
-		if got := nextCall(c.record, c.wanted); got != c.want {
+		if got := nextCall(c.record, c.wanted, c.polled); got != c.want {
 			t.Errorf("%s, wanted %v: got %q, want %q", c.record.Phase, c.wanted, got, c.want)
 		}
 	}
@@ -278,7 +379,7 @@ func TestNextCall(t *testing.T) {
 
 func TestApplyOutcome(t *testing.T) {
 	t.Parallel()
-	failed := func(class Class) error { return &CallError{Class: class, Reason: "reason"} }
+	failed := func(class crm.Class) error { return &crm.CallError{Class: class, Reason: "reason"} }
 	withError := func(r model.UnitStatus, text string) model.UnitStatus { r.LastError = text; return r }
 	pending, running := rec("a", "u", model.UnitPending), rec("a", "u", model.UnitRunning)
 	deploying, deleting := rec("a", "u", model.UnitDeploying), rec("a", "u", model.UnitDeleting)
@@ -291,15 +392,19 @@ func TestApplyOutcome(t *testing.T) {
 		gone    bool
 	}{
 		"accepted": {record: withError(pending, "x"), outcome: outcome{call: callDeploy, crmID: "c7"}, phase: "DEPLOYING", crmID: "c7"},
-		"deploy fails": {record: pending, outcome: outcome{call: callDeploy, err: failed(ClassRetryable)},
+		"deploy fails": {record: pending, outcome: outcome{call: callDeploy, err: failed(crm.ClassRetryable)},
 			phase: "PENDING", err: "deploy: reason"},
-		"deploy fails as before": {record: withError(pending, "old text"),
-			outcome: outcome{call: callDeploy, err: failed(ClassRetryable), repeated: true}, phase: "PENDING", err: "old text"},
-		"deploy is refused": {record: pending, outcome: outcome{call: callDeploy, err: failed(ClassTerminal)},
+		"deploy fails again, otherwise": {record: withError(pending, "old text"),
+			outcome: outcome{call: callDeploy, err: failed(crm.ClassRetryable), repeated: true}, phase: "PENDING", err: "deploy: reason"},
+		"cannot be asked as before": {record: withError(running, "old text"),
+			outcome: outcome{call: callStatus, err: failed(crm.ClassRetryable), repeated: true}, phase: "RUNNING", err: "old text", crmID: "u"},
+		"deploy is not supported": {record: pending, outcome: outcome{call: callDeploy, err: failed(crm.ClassNotSupported)},
 			phase: "DOWN", err: "deploy: reason"},
-		"deploy is fenced": {record: pending, outcome: outcome{call: callDeploy, err: failed(ClassFenced)},
+		"deploy is refused": {record: pending, outcome: outcome{call: callDeploy, err: failed(crm.ClassTerminal)},
+			phase: "DOWN", err: "deploy: reason"},
+		"deploy is fenced": {record: pending, outcome: outcome{call: callDeploy, err: failed(crm.ClassFenced)},
 			phase: "PENDING", err: "deploy: reason"},
-		"deploy is canceled": {record: pending, outcome: outcome{call: callDeploy, err: failed(ClassCanceled)}, phase: "PENDING"},
+		"deploy is canceled": {record: pending, outcome: outcome{call: callDeploy, err: failed(crm.ClassCanceled)}, phase: "PENDING"},
 		"foreign error":      {record: pending, outcome: outcome{call: callDeploy, err: errors.New("odd")}, phase: "PENDING", err: "deploy: odd"},
 		"runs":               {record: deploying, outcome: outcome{call: callStatus, condition: "Running"}, phase: "RUNNING", crmID: "u"},
 		"still on its way":   {record: deploying, outcome: outcome{call: callStatus, condition: "Pending"}, phase: "DEPLOYING", crmID: "u"},
@@ -307,15 +412,15 @@ func TestApplyOutcome(t *testing.T) {
 		"fails":              {record: running, outcome: outcome{call: callStatus, condition: "Failed"}, phase: "DOWN", crmID: "u"},
 		"unknown condition":  {record: running, outcome: outcome{call: callStatus, condition: "Unknown"}, phase: "RUNNING", crmID: "u"},
 		"recovers":           {record: withError(running, "x"), outcome: outcome{call: callStatus, condition: "Running"}, phase: "RUNNING", crmID: "u"},
-		"cannot be asked": {record: running, outcome: outcome{call: callStatus, err: failed(ClassRetryable)},
+		"cannot be asked": {record: running, outcome: outcome{call: callStatus, err: failed(crm.ClassRetryable)},
 			phase: "RUNNING", err: "status: reason", crmID: "u"},
-		"was lost": {record: running, outcome: outcome{call: callStatus, err: failed(ClassNotFound)}, phase: "PENDING"},
+		"was lost": {record: running, outcome: outcome{call: callStatus, err: failed(crm.ClassNotFound)}, phase: "PENDING"},
 		"deleted":  {record: deleting, outcome: outcome{call: callDelete}, phase: "DELETING", crmID: "u", gone: true},
 		"deleted, but a deploy may arrive": {record: deleting, outcome: outcome{call: callDelete, uncertain: true},
 			phase: "DELETING", crmID: "u"},
-		"delete fails": {record: deleting, outcome: outcome{call: callDelete, err: failed(ClassRetryable)},
+		"delete fails": {record: deleting, outcome: outcome{call: callDelete, err: failed(crm.ClassRetryable)},
 			phase: "DELETING", err: "delete: reason", crmID: "u"},
-		"delete is refused": {record: deleting, outcome: outcome{call: callDelete, err: failed(ClassTerminal)},
+		"delete is refused": {record: deleting, outcome: outcome{call: callDelete, err: failed(crm.ClassTerminal)},
 			phase: "DELETING", err: "delete: reason", crmID: "u"},
 		"accepted when no longer wanted": {record: deleting, outcome: outcome{call: callDeploy, crmID: "c7"}, phase: "DELETING", crmID: "c7"},
 		"deleted when wanted again":      {record: pending, outcome: outcome{call: callDelete}, phase: "PENDING"},
@@ -336,77 +441,44 @@ func TestApplyOutcome(t *testing.T) {
 	}
 }
 
-func TestObserve(t *testing.T) {
+func TestFailedCallsAreCounted(t *testing.T) {
 	t.Parallel()
-	d := model.Deployment{Key: "d"}
-	d.Generation = 4
-	failing := rec("b", "u2", model.UnitPending)
-	failing.LastError = "deploy: reason"
-	refused := rec("b", "u2", model.UnitDown)
-	refused.CRMID, refused.LastError = "", "deploy: refused"
-	both := wish{plan: planOf("a", "u1", "b", "u2")}
+	at := later.Add(time.Minute)
+	failure := func(call string, class crm.Class) outcome {
+		return outcome{call: call, err: &crm.CallError{Class: class, Reason: "r"}, attempt: 3, retryAt: at}
+	}
+	failing := func(phase model.UnitPhase) model.UnitStatus {
+		r := rec("a", "u", phase)
+		r.Attempts, r.NextRetryAt, r.LastError = 2, &before, "deploy: r"
+		return r
+	}
+	refused := failing(model.UnitDown)
+	refused.CRMID = ""
 	cases := map[string]struct {
-		wish      wish
-		planErr   *PlanError
-		units     []model.UnitStatus
-		condition model.DeploymentCondition
-		verdicts  string
-		lastError string
+		record   model.UnitStatus
+		outcome  outcome
+		attempts uint32
+		retryAt  *time.Time
 	}{
-		"all run": {wish: both, units: []model.UnitStatus{rec("a", "u1", model.UnitRunning), rec("b", "u2", model.UnitRunning)},
-			condition: "RUNNING", verdicts: "True/Planned True/Accepted True/Running"},
-		"one deploys": {wish: both, units: []model.UnitStatus{rec("a", "u1", model.UnitRunning), rec("b", "u2", model.UnitDeploying)},
-			condition: "DEPLOYING", verdicts: "True/Planned True/Accepted False/UnitsNotRunning"},
-		"one waits": {wish: both, units: []model.UnitStatus{rec("a", "u1", model.UnitRunning), failing},
-			condition: "PENDING", verdicts: "True/Planned False/Dispatching False/UnitsNotRunning", lastError: "b: deploy: reason"},
-		"one is refused": {wish: both, units: []model.UnitStatus{rec("a", "u1", model.UnitDeploying), refused},
-			condition: "DOWN", verdicts: "True/Planned False/Refused False/UnitsNotRunning", lastError: "b: deploy: refused"},
-		"one is down": {wish: both, units: []model.UnitStatus{rec("a", "u1", model.UnitRunning), rec("b", "u2", model.UnitDown)},
-			condition: "DOWN", verdicts: "True/Planned True/Accepted False/UnitsNotRunning"},
-		"unknown target": {
-			wish:  wish{plan: Plan{Units: planOf("a", "u1").Units, UnknownEnvs: []string{"z"}}},
-			units: []model.UnitStatus{rec("a", "u1", model.UnitRunning)}, condition: "DOWN",
-			verdicts: "False/UnknownEnvironment True/Accepted False/UnitsNotRunning", lastError: "not configured: z"},
-		"no plan": {wish: wish{unplanned: true}, planErr: planErrorf(ReasonClassNotFound, "no class"),
-			units: []model.UnitStatus{rec("a", "u1", model.UnitRunning)}, condition: "DOWN",
-			verdicts: "False/ClassNotFound False/NotPlanned False/NotPlanned", lastError: "no class"},
-		"deleting": {wish: wish{deleting: true}, units: []model.UnitStatus{rec("a", "u1", model.UnitDeleting)},
-			condition: "DELETED", verdicts: "True/Deleting False/Deleting False/Deleting"},
+		"deploy":                {failing(model.UnitPending), failure(callDeploy, crm.ClassRetryable), 3, &at},
+		"deploy, refused":       {failing(model.UnitPending), failure(callDeploy, crm.ClassTerminal), 3, &at},
+		"deploy, refused again": {refused, failure(callDeploy, crm.ClassTerminal), 3, &at},
+		"deploy, fenced":        {failing(model.UnitPending), failure(callDeploy, crm.ClassFenced), 3, &at},
+		"status on the way":     {failing(model.UnitDeploying), failure(callStatus, crm.ClassRetryable), 3, &at},
+		"status of one that runs is only looked at": {failing(model.UnitRunning), failure(callStatus, crm.ClassRetryable), 2, &before},
+		"delete":      {failing(model.UnitDeleting), failure(callDelete, crm.ClassRetryable), 3, &at},
+		"canceled":    {failing(model.UnitPending), failure(callDeploy, crm.ClassCanceled), 2, &before},
+		"accepted":    {failing(model.UnitPending), outcome{call: callDeploy, crmID: "u"}, 0, nil},
+		"still waits": {failing(model.UnitDeploying), outcome{call: callStatus, condition: "Pending"}, 0, nil},
+		"lost":        {failing(model.UnitDeploying), failure(callStatus, crm.ClassNotFound), 0, nil},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := observe(d, c.wish, c.planErr, c.units, before)
-			var verdicts string
-			for _, v := range got.Conditions {
-				verdicts += fmt.Sprintf(" %s/%s", v.Status, v.Reason)
-			}
-			if verdicts != " "+c.verdicts {
-				t.Errorf("conditions: got%s, want %s", verdicts, c.verdicts)
-			}
-			if got.Condition != c.condition || got.Status.LastError != c.lastError || got.ObservedGeneration != 4 {
-				t.Errorf("got %s, error %q, generation %d; want %s, %q, 4",
-					got.Condition, got.Status.LastError, got.ObservedGeneration, c.condition, c.lastError)
-			}
-			observed := d
-			observed.DeploymentObserved = got
-			again := observe(observed, c.wish, c.planErr, c.units, later)
-			if !sameObserved(got, again) {
-				t.Errorf("a second look differs: got %+v, want %+v", again, got)
+			got, _ := applyOutcome(c.record, c.outcome, later)
+			if got.Attempts != c.attempts || !sameTime(got.NextRetryAt, c.retryAt) {
+				t.Errorf("got %d attempts, next at %v; want %d, %v", got.Attempts, got.NextRetryAt, c.attempts, c.retryAt)
 			}
 		})
-	}
-}
-
-func TestTransitionTimeMovesWithStatusOnly(t *testing.T) {
-	t.Parallel()
-	old := []model.Condition{{Type: ConditionReady, Status: model.ConditionFalse, Reason: "A", LastTransitionTime: before}}
-	same := model.Condition{Type: ConditionReady, Status: model.ConditionFalse, Reason: "B"}
-	if got := transitionTime(old, same, later); !got.Equal(before) {
-		t.Errorf("same status: got %v, want %v", got, before)
-	}
-	other := model.Condition{Type: ConditionReady, Status: model.ConditionTrue}
-	if got := transitionTime(old, other, later); !got.Equal(later) {
-		t.Errorf("other status: got %v, want %v", got, later)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/oprc/oprc-pm/crm/plan"
 	"github.com/oprc/oprc-pm/crm/sim"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
@@ -44,14 +45,18 @@ func TestCreateRunsInBothClusters(t *testing.T) {
 	}
 }
 
-func TestEmptyTargetsUseAllClusters(t *testing.T) {
+func TestEmptyTargetsUseAsManyClustersAsAreAskedFor(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newWorld(t, withClusters("c"))
 	w.lead(1)
-	w.put(cart())
+	d, two := cart(), uint32(2)
+	d.Placement = &model.Placement{Clusters: &two}
+	w.put(d)
 	w.running()
-	w.onlyUnitIn("a")
-	w.onlyUnitIn("b")
+	w.converged()
+	if got := len(w.unitsIn("a")) + len(w.unitsIn("b")) + len(w.unitsIn("c")); got != 2 {
+		t.Errorf("units: got %d, want 2", got)
+	}
 }
 
 func TestUpdateReplacesOnlyWhatChanged(t *testing.T) {
@@ -90,10 +95,11 @@ func TestOldUnitStaysUntilNewOneRuns(t *testing.T) {
 	changed := cart("a")
 	changed.EnvTemplates = map[string]string{"a": "edge"}
 	w.put(changed)
-	until(t, "both units exist and are deploying", func() bool {
+	until(t, "both units exist and the new one is deploying", func() bool {
 		s, _ := w.situation("cart")
-		return len(s.units) == 2 && len(w.unitsIn("a")) == 2 &&
-			s.units[0].Phase == model.UnitDeploying && s.units[1].Phase == model.UnitDeploying
+		return len(s.units) == 2 && len(w.unitsIn("a")) == 2 && slices.ContainsFunc(s.units, func(u model.UnitStatus) bool {
+			return u.ID != old && u.Phase == model.UnitDeploying
+		})
 	})
 	if got := w.effects("a"); slices.Contains(got, "deleted "+old) {
 		t.Errorf("got %v, want the old unit kept", got)
@@ -220,7 +226,7 @@ func TestHungClusterDelaysNobodyElse(t *testing.T) {
 
 func TestOutdatedCallIsNotMade(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withConfig(func(c *Config) { c.Clusters["a"] = ClusterConfig{MaxConcurrency: 1} }))
+	w := newWorld(t, withConcurrency("a", 1))
 	w.sims["a"].SetFaults(sim.Faults{Hang: true})
 	d := w.dispatcher(metrics.NewSet())
 	w.start(d, 1)
@@ -248,10 +254,7 @@ func TestOutdatedCallIsNotMade(t *testing.T) {
 
 func TestUncertainDeployIsDeletedTwice(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withConfig(func(c *Config) {
-		c.Clusters["a"] = ClusterConfig{Timeout: 50 * time.Millisecond}
-		c.Dispatcher.UncertainPeriod = 1500 * time.Millisecond
-	}))
+	w := newWorld(t, withTimeout("a", "50ms"), withConfig(func(c *Config) { c.UncertainPeriod = 1500 * time.Millisecond }))
 	// There is no answer, so the unit may come into being at any time.
 	w.sims["a"].SetFaults(sim.Faults{Calls: []string{"deploy"}, Hang: true})
 	w.lead(1)
@@ -302,7 +305,7 @@ func TestFailuresThenRecovery(t *testing.T) {
 
 func TestRefusedUnitIsDown(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withConfig(func(c *Config) { c.Dispatcher.RefusedRetryInterval = time.Hour }))
+	w := newWorld(t, withConfig(func(c *Config) { c.RefusedRetryInterval = time.Hour }))
 	w.sims["a"].SetFaults(sim.Faults{Calls: []string{"deploy"}, Status: 422})
 	w.lead(1)
 	w.put(cart("a", "b"))
@@ -338,7 +341,7 @@ func TestUnknownEnvironment(t *testing.T) {
 	})
 	d := w.deployment()
 	c := condition(t, d, ConditionPlanned)
-	if c.Status != model.ConditionFalse || c.Reason != ReasonUnknownEnvironment {
+	if c.Status != model.ConditionFalse || c.Reason != plan.ReasonUnknownEnvironment {
 		t.Errorf("got %+v, want False, UnknownEnvironment", c)
 	}
 	contains(t, c.Message, "mars")
@@ -350,20 +353,34 @@ func TestUnknownEnvironment(t *testing.T) {
 
 func TestLostUnitIsDeployedAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	w.lead(1)
-	w.put(cart("a"))
-	w.running()
-	id := w.onlyUnitIn("a")
-	if lost, err := w.sims["a"].Lose(id); !lost || err != nil {
-		t.Fatalf("lose: got %v, %v, want true, nil", lost, err)
-	}
-	until(t, "unit is back", func() bool { return slices.Equal(w.unitsIn("a"), []string{id}) })
-	w.running()
-	// A CRM that answers by key would otherwise repeat its first answer and not
-	// make the unit.
-	if keys := w.keys("a", "deploy"); len(keys) != 2 {
-		t.Errorf("idempotency keys: got %v, want two", keys)
+	for name, see := range map[string]func(*world, string){
+		"told by drift": func(w *world, id string) {
+			w.leader().Observe("a", Report{Unit: id, Deployment: "cart", Lost: true})
+		},
+		"found by a poll": func(w *world, _ string) { w.leader().PollUnits("a", true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.lead(1)
+			w.put(cart("a"))
+			w.running()
+			id := w.onlyUnitIn("a")
+			if lost, err := w.sims["a"].Lose(id); !lost || err != nil {
+				t.Fatalf("lose: got %v, %v, want true, nil", lost, err)
+			}
+			see(w, id)
+			until(t, "unit is back", func() bool { return slices.Equal(w.unitsIn("a"), []string{id}) })
+			w.running()
+			// A CRM that answers by key would otherwise repeat its first answer and not
+			// make the unit.
+			if keys := w.keys("a", "deploy"); len(keys) != 2 {
+				t.Errorf("idempotency keys: got %v, want two", keys)
+			}
+			if got := w.events("cart"); !slices.Contains(got, "UnitLost") {
+				t.Errorf("events: got %v, want UnitLost", got)
+			}
+		})
 	}
 }
 
@@ -373,6 +390,7 @@ func TestUnitGoesDownAndComesBack(t *testing.T) {
 	w.lead(1)
 	w.put(cart("a"))
 	w.running()
+	w.leader().PollUnits("a", true)
 	w.sims["a"].SetFaults(sim.Faults{Condition: "Failed"})
 	until(t, "down", func() bool { return w.deployment().Condition == model.DeploymentDown })
 	w.sims["a"].SetFaults(sim.Faults{})
@@ -404,44 +422,72 @@ func TestFullClusterThenRoom(t *testing.T) {
 	})
 }
 
-func TestSteadyStateWritesNothing(t *testing.T) {
+// TestSteadyStateWritesAndCallsNothing: nothing happens while nothing changes,
+// however often everything is looked at.
+func TestSteadyStateWritesAndCallsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.put(cart("a", "b"))
-	set := metrics.NewSet()
-	d := w.dispatcher(set)
+	d := w.dispatcher(metrics.NewSet())
 	w.start(d, 1)
 	w.running()
-
-	// Settled: whatever is on its way has arrived when both clusters were
-	// polled again.
-	polls := func(cluster string) (n int) {
-		for _, call := range w.sims[cluster].Calls(0) {
-			if call.Name == "status" {
-				n++
+	r := w.leader().running()
+	settled := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, t := range r.deployments["cart"].units {
+			if t.busy || t.outcome != nil {
+				return false
 			}
 		}
-		return n
+		return r.queue.depth() == 0
 	}
-	a, b := polls("a"), polls("b")
-	until(t, "a poll of each", func() bool { return polls("a") > a && polls("b") > b })
-	before := w.store.Status().AppliedIndex
-	d.mu.Lock()
-	r := d.current
-	d.mu.Unlock()
-	reconciles := d.metrics.reconciles.Get()
-	for i := range 5 {
+	until(t, "nothing is on its way", settled)
+	before, calls := w.store.Status().AppliedIndex, w.allCalls()
+	for range 5 {
+		reconciles := d.metrics.reconciles.Get()
 		if err := r.resync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "resync is done", func() bool { return d.metrics.reconciles.Get() > reconciles+uint64(i) })
+		until(t, "resync is done", func() bool { return d.metrics.reconciles.Get() > reconciles })
 	}
-	a, b = polls("a"), polls("b")
-	until(t, "three more polls of each", func() bool { return polls("a") > a+3 && polls("b") > b+3 })
+	until(t, "nothing is on its way", settled)
 	if after := w.store.Status().AppliedIndex; after != before {
 		t.Errorf("applied index: got %d, want still %d", after, before)
+	}
+	if got := w.allCalls(); got != calls {
+		t.Errorf("calls: got %d, want still %d", got, calls)
 	}
 	if got := d.phases(model.UnitRunning); got != 2 {
 		t.Errorf("running units: got %v, want 2", got)
 	}
+	if kept := r.deployments["cart"].plan; kept != nil {
+		t.Error("the plan of a settled deployment is kept, want it dropped")
+	}
+}
+
+// TestPollsWriteNothing: units that have to be asked for one by one are, and
+// nothing is recorded while the answers are the same.
+func TestPollsWriteNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a"))
+	w.running()
+	polls := w.calls("a", "status")
+	w.leader().PollUnits("a", true)
+	until(t, "a poll", func() bool { return w.calls("a", "status") > polls })
+	before := w.store.Status().AppliedIndex
+	until(t, "more polls", func() bool { return w.calls("a", "status") > polls+4 })
+	if after := w.store.Status().AppliedIndex; after != before {
+		t.Errorf("applied index: got %d, want still %d", after, before)
+	}
+}
+
+// allCalls counts the calls to all clusters.
+func (w *world) allCalls() (n int) {
+	for _, s := range w.sims {
+		n += len(s.Calls(0))
+	}
+	return n
 }

@@ -1,11 +1,10 @@
 package dispatch
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +16,9 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"go.uber.org/goleak"
 
+	"github.com/oprc/oprc-pm/crm"
+	"github.com/oprc/oprc-pm/crm/inventory"
+	"github.com/oprc/oprc-pm/crm/plan"
 	"github.com/oprc/oprc-pm/crm/sim"
 	"github.com/oprc/oprc-pm/fsm"
 	"github.com/oprc/oprc-pm/model"
@@ -59,87 +61,207 @@ func (s *fencedStore) Apply(ctx context.Context, req storage.Request) (storage.R
 	return s.Store.Apply(ctx, req)
 }
 
-// world is a store, simulated clusters behind real HTTP, and leader runs.
+// switches is a gate that tests open and close.
+type switches struct {
+	mu      sync.Mutex
+	closed  map[string]bool
+	reports map[string]int
+	failed  map[string]int
+}
+
+func (g *switches) Allow(cluster string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.closed[cluster]
+}
+
+func (g *switches) Report(cluster string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.reports[cluster]++
+	if err != nil {
+		g.failed[cluster]++
+	}
+}
+
+func (g *switches) set(cluster string, closed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed[cluster] = closed
+}
+
+// world is a store with its inventory, simulated clusters behind real HTTP, and
+// leader runs.
 type world struct {
-	t       *testing.T
-	store   *fencedStore
-	sims    map[string]*sim.Sim
-	fleet   *Fleet
-	cfg     Config
-	metrics *metrics.Set
-	logger  *slog.Logger
+	t         *testing.T
+	store     *fencedStore
+	inventory *inventory.Inventory
+	sims      map[string]*sim.Server
+	fleet     *crm.Fleet
+	gate      *switches
+	cfg       Config
+	crm       crm.Config
+	policy    plan.Policy
+	logger    *slog.Logger
+	protocol  model.ClusterProtocol
+	// specs are what is special about clusters.
+	specs map[string]model.Cluster
+
+	mu   sync.Mutex
+	last *Dispatcher
 }
 
 type option func(*world, map[string]*sim.Config)
 
 func withSim(name string, change func(*sim.Config)) option {
-	return func(_ *world, sims map[string]*sim.Config) { change(sims[name]) }
+	return func(_ *world, sims map[string]*sim.Config) {
+		if sims[name] == nil {
+			sims[name] = &sim.Config{Name: name}
+		}
+		change(sims[name])
+	}
+}
+
+// withClusters adds clusters to a and b.
+func withClusters(names ...string) option {
+	return func(_ *world, sims map[string]*sim.Config) {
+		for _, name := range names {
+			sims[name] = &sim.Config{Name: name}
+		}
+	}
 }
 
 func withConfig(change func(*Config)) option {
 	return func(w *world, _ map[string]*sim.Config) { change(&w.cfg) }
 }
 
+func withConcurrency(name string, limit uint32) option {
+	return withSpec(name, func(c *model.Cluster) { c.MaxConcurrency = &limit })
+}
+
+func withTimeout(name string, timeout model.Duration) option {
+	return withSpec(name, func(c *model.Cluster) { c.Timeout = &timeout })
+}
+
+func withSpec(name string, change func(*model.Cluster)) option {
+	return func(w *world, _ map[string]*sim.Config) {
+		spec := w.specs[name]
+		change(&spec)
+		w.specs[name] = spec
+	}
+}
+
+func overGRPC(w *world, _ map[string]*sim.Config) { w.protocol = model.ProtocolGRPC }
+
 // newWorld builds clusters a and b that run units at once, and package shop.
 func newWorld(t *testing.T, options ...option) *world {
 	t.Helper()
 	w := &world{
-		t: t, sims: map[string]*sim.Sim{}, cfg: DefaultConfig(), metrics: metrics.NewSet(),
+		t: t, sims: map[string]*sim.Server{}, specs: map[string]model.Cluster{}, protocol: model.ProtocolHTTP,
+		cfg: DefaultConfig(), crm: crm.DefaultConfig(), policy: plan.DefaultPolicy(),
 		store:  &fencedStore{Store: memory.New(fsm.NewMachine())},
+		gate:   &switches{closed: map[string]bool{}, reports: map[string]int{}, failed: map[string]int{}},
 		logger: slog.New(slog.DiscardHandler),
 	}
 	if os.Getenv("CRM_TEST_LOG") != "" {
 		w.logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	t.Cleanup(func() { _ = w.store.Close() })
-	d := &w.cfg.Dispatcher
-	d.PollMin, d.PollMax, d.RunningPollInterval = 2*time.Millisecond, 20*time.Millisecond, 30*time.Millisecond
-	d.BackoffMin, d.BackoffMax, d.RefusedRetryInterval = 5*time.Millisecond, 50*time.Millisecond, 30*time.Millisecond
-	d.UncertainPeriod, d.CoalesceDelay = 20*time.Millisecond, time.Millisecond
+	d := &w.cfg
+	d.PollMin, d.PollMax, d.SettledPollInterval = 2*time.Millisecond, 20*time.Millisecond, 30*time.Millisecond
+	d.BackoffMin, d.BackoffMax, d.BackoffLong = 5*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond
+	d.RefusedRetryInterval, d.UncertainPeriod, d.CoalesceDelay = 30*time.Millisecond, 20*time.Millisecond, time.Millisecond
 	configs := map[string]*sim.Config{"a": {Name: "a"}, "b": {Name: "b"}}
 	for _, change := range options {
 		change(w, configs)
 	}
-	for name, cfg := range configs {
-		w.startSim(name, *cfg)
+	w.startInventory()
+	for _, name := range slices.Sorted(maps.Keys(configs)) {
+		w.startSim(name, *configs[name])
 	}
-	for name, cluster := range w.cfg.Clusters {
-		cluster.RetryAttempts = 1
-		w.cfg.Clusters[name] = cluster
-	}
-	fleet, err := NewFleet(w.cfg, w.metrics)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.fleet = fleet
-	t.Cleanup(fleet.Close)
 	w.putPackage(shop("img:1"))
 	return w
 }
 
-// startSim serves a simulated cluster on loopback until the test ends.
-func (w *world) startSim(name string, cfg sim.Config) {
+// startInventory runs the inventory, and a fleet that follows it, until the test
+// ends.
+func (w *world) startInventory() {
 	w.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	fleet, err := crm.NewFleet(w.crm, metrics.NewSet(), w.logger)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := sim.New(cfg)
-	w.sims[name] = s
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := s.Run(ctx, listener); err != nil {
-			w.t.Errorf("simulated cluster %s: %v", name, err)
+	w.fleet = fleet
+	w.t.Cleanup(fleet.Close)
+	w.inventory = inventory.New(w.store, w.logger, metrics.NewSet())
+	w.inventory.Subscribe(func(inventory.Change) {
+		var clusters []model.Cluster
+		for _, view := range w.inventory.Clusters() {
+			clusters = append(clusters, view.Spec)
+		}
+		if err := fleet.Sync(clusters); err != nil {
+			w.t.Errorf("sync fleet: %v", err)
 		}
 	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = w.inventory.Run(ctx) })
 	w.t.Cleanup(func() { cancel(); wg.Wait() })
-	cluster := DefaultClusterConfig(name, "http://"+listener.Addr().String())
-	if configured, exists := w.cfg.Clusters[name]; exists {
-		cluster.Timeout = cmp.Or(configured.Timeout, cluster.Timeout)
-		cluster.MaxConcurrency = cmp.Or(configured.MaxConcurrency, cluster.MaxConcurrency)
+}
+
+// startSim serves a simulated cluster on loopback until the test ends, and
+// registers it as healthy.
+func (w *world) startSim(name string, cfg sim.Config) {
+	w.t.Helper()
+	w.sims[name] = sim.StartFor(w.t, cfg)
+	w.register(name)
+	w.healthy(name)
+}
+
+// register puts the document of a cluster.
+func (w *world) register(name string) {
+	w.t.Helper()
+	spec := w.specs[name]
+	spec.Name, spec.BaseURL, spec.Protocol = name, w.sims[name].URL(), w.protocol
+	if w.protocol == model.ProtocolGRPC {
+		spec.BaseURL = w.sims[name].GRPCURL()
 	}
-	w.cfg.Clusters[name] = cluster
+	w.putCluster(spec)
+}
+
+func (w *world) putCluster(spec model.Cluster) {
+	w.t.Helper()
+	spec.ManagedBy = model.ManagedByAPI
+	spec.SetDefaults()
+	document, err := model.EncodeCluster(spec)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.apply(storage.PutCluster{Name: spec.Name, Document: document, ManagedBy: spec.ManagedBy})
+}
+
+func (w *world) healthy(clusters ...string)   { w.health(model.ClusterHealthy, clusters...) }
+func (w *world) unhealthy(clusters ...string) { w.health(model.ClusterUnhealthy, clusters...) }
+
+// health records the health of clusters, as the leader's monitor does, and waits
+// until it is known.
+func (w *world) health(status string, clusters ...string) {
+	w.t.Helper()
+	var command storage.RecordClusterHealth
+	since := time.Now().UTC()
+	for _, name := range clusters {
+		nodes := uint32(3)
+		command.Clusters = append(command.Clusters, storage.NamedHealth{Name: name, Health: model.ClusterHealth{
+			ClusterName: name, Status: status, LastSeen: since, Since: &since, NodeCount: &nodes, ReadyNodes: &nodes,
+		}})
+	}
+	result, err := w.store.Apply(w.t.Context(), storage.Request{Command: command})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.inventory.WaitFor(w.t.Context(), result.Index); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func shop(image string) model.Package {
@@ -225,19 +347,32 @@ func (w *world) start(d *Dispatcher, term uint64) (stop func()) {
 
 func (w *world) dispatcher(set *metrics.Set) *Dispatcher {
 	w.t.Helper()
-	d, err := NewDispatcher(w.cfg.Dispatcher, Deps{
-		Store: w.store, Clients: w.fleet.Clients(), MaxConcurrency: w.fleet.Concurrency(), Logger: w.logger, Metrics: set,
+	d, err := New(w.cfg, Deps{
+		Store: w.store, Fleet: w.fleet, Inventory: w.inventory, Gate: w.gate, Policy: w.policy, Logger: w.logger, Metrics: set,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.last = d
+	return d
+}
+
+// leader is the dispatcher that was started last, running.
+func (w *world) leader() *Dispatcher {
+	w.t.Helper()
+	w.mu.Lock()
+	d := w.last
+	w.mu.Unlock()
+	until(w.t, "the run is on", func() bool { return d.running() != nil })
 	return d
 }
 
 // situation reads what is recorded, as the dispatcher does.
 func (w *world) situation(key string) (situation, bool) {
 	w.t.Helper()
-	r := w.dispatcher(metrics.NewSet()).newRun(1)
+	r := (&Dispatcher{cfg: w.cfg, deps: Deps{Store: w.store}}).newRun(1)
 	s, exists, err := r.load(w.t.Context(), key)
 	if err != nil {
 		w.t.Fatal(err)
@@ -261,6 +396,54 @@ func (w *world) running() {
 			return false
 		}
 		return len(s.units) == len(d.Status.SelectedEnvs)
+	})
+}
+
+// events lists the reasons of the events about a deployment, the oldest first.
+func (w *world) events(key string) []string {
+	w.t.Helper()
+	var reasons []string
+	for _, event := range w.eventList(key) {
+		reasons = append(reasons, event.Reason)
+	}
+	return reasons
+}
+
+func (w *world) eventList(key string) (events []model.Event) {
+	w.t.Helper()
+	_, err := w.store.View(w.t.Context(), storage.ReadOptions{}, func(reader storage.Reader) error {
+		events = nil
+		return storage.ScanPrefix(reader, []byte(storage.StoredEventPrefix), func(_, value []byte) (bool, error) {
+			event, err := model.ParseEvent(value)
+			if event.Kind == model.EventAboutDeployment && event.Name == key {
+				events = append(events, event)
+			}
+			return err == nil, err
+		})
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return events
+}
+
+// revisions lists the kept revisions of cart, the oldest first.
+func (w *world) revisions() []model.Revision {
+	w.t.Helper()
+	r := (&Dispatcher{cfg: w.cfg, deps: Deps{Store: w.store}}).newRun(1)
+	revisions, err := r.loadRevisions(w.t.Context(), "cart")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return revisions
+}
+
+// phase waits until the rollout of the newest generation is in a phase.
+func (w *world) phase(phase model.RolloutPhase) {
+	w.t.Helper()
+	until(w.t, "rollout is "+string(phase), func() bool {
+		d := w.deployment()
+		return d.RolloutStatus != nil && d.RolloutStatus.Generation == d.Generation && d.RolloutStatus.Phase == phase
 	})
 }
 

@@ -128,7 +128,7 @@ func TestUpdateDuringCrashLeavesNoOrphan(t *testing.T) {
 // the deploy call of a leader that is gone, after its successor has deleted.
 func TestDeployOfEarlierLeaderMayArrive(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, withConfig(func(c *Config) { c.Dispatcher.UncertainPeriod = 1500 * time.Millisecond }))
+	w := newWorld(t, withConfig(func(c *Config) { c.UncertainPeriod = 1500 * time.Millisecond }))
 	w.sims["a"].SetFaults(sim.Faults{Calls: []string{"deploy"}, Hang: true})
 	stop := w.lead(1)
 	w.put(cart("a"))
@@ -149,9 +149,11 @@ func TestDeposedLeaderIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.leadStale(1)
+	w.leader().PollUnits("a", true) // so that it goes on calling
 	w.put(cart("a"))
 	w.running()
 	w.lead(2)
+	w.leader().PollUnits("a", true)
 	// The order of the journal is that of the effects.
 	sinceDeposed := func() []sim.Call {
 		calls := w.sims["a"].Calls(0)

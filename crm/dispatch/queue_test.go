@@ -184,14 +184,14 @@ func TestQueueUnderLoad(t *testing.T) {
 	wg.Wait()
 }
 
-func TestLaneBoundsAndKeepsOrder(t *testing.T) {
+func TestLaneBoundsAndKeepsOrderChangesFirst(t *testing.T) {
 	t.Parallel()
 	var wg sync.WaitGroup
-	l := &lane{limit: 2, wg: &wg}
+	l := &lane{limit: func() int { return 2 }, wg: &wg}
 	release := make(chan struct{})
 	var inFlight, most atomic.Int32
 	for range 2 {
-		l.submit(t.Context(), func(context.Context) {
+		l.submit(t.Context(), false, func(context.Context) {
 			most.Store(max(most.Load(), inFlight.Add(1)))
 			<-release
 			inFlight.Add(-1)
@@ -200,10 +200,13 @@ func TestLaneBoundsAndKeepsOrder(t *testing.T) {
 	var mu sync.Mutex
 	var order []int
 	for i := range 50 {
-		l.submit(t.Context(), func(context.Context) {
+		// The looks come first, and have to wait all the same.
+		look := i < 25
+		position := (i + 25) % 50
+		l.submit(t.Context(), look, func(context.Context) {
 			mu.Lock()
 			defer mu.Unlock()
-			order = append(order, i)
+			order = append(order, position)
 		})
 	}
 	until(t, "both slots are in use", func() bool { return inFlight.Load() == 2 })

@@ -66,10 +66,12 @@ func (r *run) question(ctx context.Context, s situation, learnt lesson) (questio
 		s: s, units: learnt.apply(s.units, now), cfg: r.cfg, now: now,
 		known: func(cluster string) bool {
 			_, exists := r.deps.Inventory.Cluster(cluster)
-			_, callable := r.deps.Fleet.Client(cluster)
-			return exists && callable
+			return exists
 		},
-		open: r.deps.Gate.Allow,
+		open: func(cluster string) bool {
+			_, callable := r.deps.Fleet.Client(cluster)
+			return callable && r.deps.Gate.Allow(cluster)
+		},
 	}
 	planner, err := r.planner(ctx, s)
 	if err != nil {
