@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +27,9 @@ const (
 	devShutdown = 4 * time.Second
 	// devWait bounds the wait for what --apply applies.
 	devWait = time.Minute
+	// devProbe is the time between two probes of a cluster: one that is stopped
+	// shows after two or three.
+	devProbe = 2 * time.Second
 	// devTimeToRunning makes the way to RUNNING visible.
 	devTimeToRunning = 500 * time.Millisecond
 )
@@ -48,7 +50,8 @@ func (p *program) devCommand() *cobra.Command {
 		Short: "Run one node with two simulated clusters, for development",
 		Long: `Run a node of its own with two simulated clusters, oaas-1 and oaas-2, all on
 loopback. The state is kept in the data directory: a second run continues where
-the first ended.`,
+the first ended. Each cluster can be stopped and started again while the node
+runs; how is printed once it is up.`,
 		Example: `  oprc-pm dev
   oprc-pm dev --apply deploy/examples/echo.yml
   oprc-pm dev --data-dir data/other --http-addr 127.0.0.1:9090`,
@@ -98,7 +101,7 @@ func (p *program) dev(ctx context.Context, o devOptions) error {
 	if err != nil {
 		return err
 	}
-	return p.serve(ctx, s, o.readyFile, func(ctx context.Context) error { return p.devReady(ctx, s, o, set) })
+	return p.serve(ctx, s, o.readyFile, func(ctx context.Context) error { return p.devReady(ctx, s, sims, o, set) })
 }
 
 // devConfig is a node alone on loopback. Its ports but the API's are any: nobody
@@ -115,14 +118,20 @@ func devConfig(o devOptions) config.Config {
 	cfg.Raft.HeartbeatTimeout = 200 * time.Millisecond
 	cfg.Raft.ElectionTimeout = 200 * time.Millisecond
 	cfg.Raft.LeaderLeaseTimeout = 100 * time.Millisecond
-	cfg.CRM.HealthCheckInterval = 2 * time.Second
+	// What happens to a cluster is to be seen while one looks.
+	cfg.CRM.HealthCheckInterval = devProbe
+	cfg.CRM.CircuitBreaker.Timeout = devProbe
+	cfg.CRM.CircuitBreaker.RetryTimeout = 2 * devProbe
+	cfg.CRM.Drift.Interval = 5 * devProbe
+	cfg.CRM.Failover.Toleration = 15 * time.Second
+	cfg.CRM.Failover.Recovery = 5 * time.Second
 	cfg.CRM.Clusters = map[string]config.CRMCluster{}
 	cfg.Observability.LogLevel = config.LogLevel(strings.ToLower(o.logLevel))
 	return cfg
 }
 
 // devReady applies what is to be applied and tells where everything is.
-func (p *program) devReady(ctx context.Context, s *service, o devOptions, set manifests) error {
+func (p *program) devReady(ctx context.Context, s *service, sims *simulators, o devOptions, set manifests) error {
 	url := "http://" + s.advertised
 	cfg := client.DefaultConfig()
 	cfg.Servers = []string{url}
@@ -145,7 +154,23 @@ func (p *program) devReady(ctx context.Context, s *service, o devOptions, set ma
 	p.printf("  UI       %s/\n", url)
 	p.printf("  metrics  %s/metrics\n", url)
 	p.printf("  stop     ^C\n")
+	p.devTry(url, sims)
 	return nil
+}
+
+// devTry tells how to watch the control plane at work when a cluster fails.
+func (p *program) devTry(url string, sims *simulators) {
+	flag := ""
+	if url != client.DefaultConfig().Servers[0] {
+		flag = " --server " + url
+	}
+	last := devClusters[len(devClusters)-1]
+	faults := sims.controls[last] + "/sim/faults"
+	p.printf("\nTo see a cluster fail:\n")
+	p.printf("  oprc-pm get clusters --watch%s\n", flag)
+	p.printf("  curl -X PUT %s -d '{\"refuse\":true}'   stops %s\n", faults, last)
+	p.printf("  curl -X PUT %s -d '{}'                starts it again\n", faults)
+	p.printf("  oprc-pm get events%s\n", flag)
 }
 
 // devApply applies a set and shows it on its way. What does not run in the end
@@ -183,9 +208,12 @@ func (p *program) printUnits(ctx context.Context, c *client.Client, applied []ap
 	return nil
 }
 
-// simulators are the clusters of a development node.
+// simulators are the clusters of a development node. urls are where their CRMs
+// answer, controls where they are told to misbehave, also while they refuse all
+// calls.
 type simulators struct {
-	urls   map[string]string
+	urls, controls map[string]string
+
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	logger *slog.Logger
@@ -194,18 +222,19 @@ type simulators struct {
 func startSims(ctx context.Context, dataDir string, logger *slog.Logger) (*simulators, error) {
 	// They outlive ctx, which is what tells the node to stop.
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s := &simulators{urls: map[string]string{}, cancel: cancel, logger: logger}
+	s := &simulators{urls: map[string]string{}, controls: map[string]string{}, cancel: cancel, logger: logger}
 	for _, name := range devClusters {
 		stateDir := filepath.Join(dataDir, "clusters", name)
-		listener, err := s.open(ctx, stateDir)
+		endpoints, err := s.open(ctx, stateDir)
 		if err != nil {
 			s.stop()
 			return nil, fmt.Errorf("start simulated cluster %s: %w", name, err)
 		}
-		s.urls[name] = "http://" + listener.Addr().String()
+		s.urls[name] = "http://" + endpoints.HTTP.Addr().String()
+		s.controls[name] = "http://" + endpoints.Control.Addr().String()
 		simulated := sim.New(sim.Config{Name: name, Version: version(), StateDir: stateDir, TimeToRunning: devTimeToRunning, Logger: logger})
 		s.wg.Go(func() {
-			if err := simulated.Run(run, listener); err != nil && !errors.Is(err, context.Canceled) {
+			if err := simulated.Serve(run, endpoints); err != nil && !errors.Is(err, context.Canceled) {
 				logger.Error("simulated cluster stopped", "cluster", name, "err", err)
 			}
 		})
@@ -213,11 +242,19 @@ func startSims(ctx context.Context, dataDir string, logger *slog.Logger) (*simul
 	return s, nil
 }
 
-func (s *simulators) open(ctx context.Context, stateDir string) (net.Listener, error) {
+func (s *simulators) open(ctx context.Context, stateDir string) (sim.Endpoints, error) {
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return nil, fmt.Errorf("make state directory: %w", err)
+		return sim.Endpoints{}, fmt.Errorf("make state directory: %w", err)
 	}
-	return listenTCP(ctx, "127.0.0.1:0")
+	calls, err := listenTCP(ctx, "127.0.0.1:0")
+	if err != nil {
+		return sim.Endpoints{}, err
+	}
+	control, err := listenTCP(ctx, "127.0.0.1:0")
+	if err != nil {
+		return sim.Endpoints{}, errors.Join(err, calls.Close())
+	}
+	return sim.Endpoints{HTTP: calls, Control: control}, nil
 }
 
 func (s *simulators) stop() {

@@ -13,8 +13,13 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/oprc/oprc-pm/crm"
+	"github.com/oprc/oprc-pm/crm/control"
+	"github.com/oprc/oprc-pm/crm/inventory"
+	"github.com/oprc/oprc-pm/crm/records"
+	"github.com/oprc/oprc-pm/fsm"
 	"github.com/oprc/oprc-pm/httpapi"
 	"github.com/oprc/oprc-pm/internal/config"
+	"github.com/oprc/oprc-pm/storage"
 )
 
 // service is a running node: the store, the leader's work, the API. It starts in
@@ -29,7 +34,7 @@ type service struct {
 	apiAddr    net.Addr
 	advertised string
 
-	// work ends the leader's work and the health probes.
+	// work ends the leader's work and what keeps the view of the clusters.
 	work     context.CancelFunc
 	working  sync.WaitGroup
 	serving  sync.WaitGroup
@@ -47,8 +52,8 @@ type service struct {
 //     start on one machine) and must fail before the data directory is touched;
 //     peers are also told the address, port 0 included.
 //  2. The store is opened, which recovers what this node knows.
-//  3. Health probes and dispatcher follow: they need the store and the CRMs, and
-//     nobody needs them to answer.
+//  3. The view of the clusters and the leader's work follow: they need the store
+//     and the CRMs, and nobody needs them to answer.
 //  4. The API answers last, when everything that it answers from is there.
 func startService(ctx context.Context, cfg config.Config, logger *slog.Logger) (*service, error) {
 	crmCfg, err := crmConfig(cfg)
@@ -78,24 +83,24 @@ func startService(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 
 // startParts starts what works on the open store.
 func (s *service) startParts(crmCfg crm.Config, listener net.Listener, set *metrics.Set) error {
-	fleet, err := crm.NewFleet(crmCfg, set)
+	logger := s.logger.With("component", "crm")
+	fleet, err := crm.NewFleet(crmCfg, set, logger)
 	if err != nil {
 		return fmt.Errorf("make CRM clients: %w", err)
 	}
 	s.fleet = fleet
-	logger := s.logger.With("component", "crm")
-	poller, err := crm.NewHealthPoller(crmCfg.Health, fleet.Clients(), logger)
-	if err != nil {
-		return fmt.Errorf("make health poller: %w", err)
-	}
-	dispatcher, err := crm.NewDispatcher(crmCfg.Dispatcher, crm.Deps{
-		Store: s.backend.store, Clients: fleet.Clients(), MaxConcurrency: concurrency(crmCfg), Logger: logger, Metrics: set,
+	inv := inventory.New(s.backend.store, logger, set)
+	orchestrator, err := control.New(controlConfig(s.cfg, crmCfg.LocalClusters()), control.Deps{
+		Store: s.backend.store, Fleet: fleet, Inventory: inv, Logger: logger, Metrics: set,
 	})
 	if err != nil {
-		return fmt.Errorf("make dispatcher: %w", err)
+		return fmt.Errorf("make orchestration: %w", err)
 	}
 	s.api = httpapi.New(httpConfig(s.cfg), httpapi.Deps{
-		Store: s.backend.store, Members: s.backend.members, Clusters: poller, Logger: s.logger, Metrics: set,
+		Store: s.backend.store, Members: s.backend.members, Logger: s.logger, Metrics: set,
+		Clusters:  records.NewClusters(inv, orchestrator.Monitor(), func() time.Duration { return s.backend.store.Status().LastContact }),
+		Records:   records.New(fleet, inv, records.DefaultConfig()),
+		PlanInput: orchestrator.PlanInput, NewMachine: func() storage.Machine { return fsm.NewMachine() },
 		WriteMetrics: func(w io.Writer) {
 			set.WritePrometheus(w)
 			metrics.WriteProcessMetrics(w)
@@ -105,12 +110,7 @@ func (s *service) startParts(crmCfg crm.Config, listener net.Listener, set *metr
 
 	work, stopWork := context.WithCancel(context.Background())
 	s.work = stopWork
-	s.working.Go(func() { poller.Run(work) })
-	s.working.Go(func() {
-		if err := s.backend.store.Lead(work, dispatcher.Run); err != nil && work.Err() == nil {
-			s.fail(fmt.Errorf("stand for leadership: %w", err))
-		}
-	})
+	s.startOrchestration(work, inv, orchestrator)
 	s.serving.Go(func() {
 		if err := s.api.Serve(listener); err != nil {
 			s.fail(err)
@@ -126,12 +126,20 @@ func (s *service) startParts(crmCfg crm.Config, listener net.Listener, set *metr
 	return nil
 }
 
-func concurrency(cfg crm.Config) map[string]int {
-	limits := make(map[string]int, len(cfg.Clusters))
-	for name, cluster := range cfg.Clusters {
-		limits[name] = cluster.MaxConcurrency
-	}
-	return limits
+// startOrchestration starts what every node does (follow the clusters, so that
+// the API answers from memory and can ask CRMs) and what the leader does.
+func (s *service) startOrchestration(work context.Context, inv *inventory.Inventory, orchestrator *control.Control) {
+	s.working.Go(func() {
+		if err := inv.Run(work); err != nil && work.Err() == nil {
+			s.fail(fmt.Errorf("follow the clusters: %w", err))
+		}
+	})
+	s.working.Go(func() { orchestrator.Follow(work) })
+	s.working.Go(func() {
+		if err := s.backend.store.Lead(work, orchestrator.Run); err != nil && work.Err() == nil {
+			s.fail(fmt.Errorf("stand for leadership: %w", err))
+		}
+	})
 }
 
 // fail reports a fault; the first ones count.
@@ -149,7 +157,7 @@ func (s *service) fail(err error) {
 //     nodes do not have to find out by waiting for an election.
 //  3. The API drains: requests that were accepted get their answer. Their writes
 //     reach the new leader by forwarding, so the node must still be up.
-//  4. The leader's work and the probes stop; calls to CRMs end.
+//  4. The leader's work and the view of the clusters stop; calls to CRMs end.
 //  5. The store closes last, because all of the above use it.
 //
 // It may be called more than once; the first call counts.

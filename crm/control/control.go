@@ -116,6 +116,11 @@ func New(cfg Config, deps Deps) (*Control, error) {
 // do not lead.
 func (c *Control) Monitor() *health.Monitor { return c.monitor }
 
+// PlanInput is what a deployment would be planned from now, on any node.
+func (c *Control) PlanInput(deployment model.Deployment, pkg model.Package) plan.Input {
+	return c.dispatcher.PlanInput(deployment, pkg)
+}
+
 // admitted passes on that a cluster may be called again.
 func (c *Control) admitted(cluster string) { c.dispatcher.WakeCluster(cluster) }
 
