@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -219,6 +220,92 @@ func badQueries() []badInput {
 	}
 }
 
+// badOrchestration is input that came with clusters, placement and rollouts.
+func badOrchestration() []badInput {
+	cluster := func(members string) string { return `{"name":"new","base_url":"http://crm:8088",` + members + `}` }
+	placement := func(members string) string { return deployment(`"placement":{` + members + `}`) }
+	rollout := func(members string) string { return deployment(`"rollout":{` + members + `}`) }
+	failover := func(members string) string {
+		return deployment(`"target_envs":["oaas-1"],"failover":{"enabled":true,` + members + `}`)
+	}
+	return []badInput{
+		post1("cluster without a name", clusters, `{"base_url":"http://crm:8088"}`, "name"),
+		post1("cluster without a URL", clusters, `{"name":"new"}`, "base_url"),
+		post1("cluster name is no label", clusters, `{"name":"a b","base_url":"http://crm"}`, "name"),
+		post1("cluster URL of another scheme", clusters, `{"name":"new","base_url":"ftp://crm"}`, "base_url"),
+		post1("cluster URL with credentials", clusters, `{"name":"new","base_url":"http://u:p@crm"}`, "base_url"),
+		post1("unknown protocol", clusters, cluster(`"protocol":"smtp"`), "protocol"),
+		post1("labels are a list", clusters, cluster(`"labels":["a"]`), "labels"),
+		post1("label key is bad", clusters, cluster(`"labels":{"a b":"c"}`), "labels"),
+		post1("environments are text", clusters, cluster(`"environments":"edge"`), "environments"),
+		post1("negative weight", clusters, cluster(`"weight":-1`), "weight"),
+		post1("weight is huge", clusters, cluster(`"weight":4000000000`), "weight"),
+		post1("capacity is text", clusters, cluster(`"capacity":"many"`), "capacity"),
+		post1("call timeout is text", clusters, cluster(`"timeout":"soon"`), "timeout"),
+		post1("unknown authentication", clusters, cluster(`"auth":{"type":"magic"}`), "auth.type"),
+		post1("basic authentication of nobody", clusters, cluster(`"auth":{"type":"basic"}`), "auth.username"),
+		post1("a secret in a cluster when strict", clusters+"?strict=true", cluster(`"token":"s3cret"`), "token"),
+		{name: "body names another cluster", call: call{"PUT", clusters + "/other", cluster(`"weight":1`), nil}, field: "name"},
+		{name: "delete a missing cluster", call: call{"DELETE", clusters + "/nowhere", "", nil}, status: 404, field: "nowhere"},
+		{name: "force is text", call: call{"DELETE", clusters + "/nowhere?force=perhaps", "", nil}, field: "force"},
+		{name: "cordon a missing cluster", call: call{"POST", clusters + "/nowhere/cordon", "", nil}, status: 404, field: "nowhere"},
+		{name: "cordon with a slash", call: call{"POST", clusters + "/a%2fb/cordon", "", nil}, field: "name"},
+		get1("refresh is text", clusters+"?refresh=now", "refresh"),
+		get1("refresh of health is text", "/api/v1/envs/x/health?refresh=now", "refresh"),
+		get1("clusters of odd consistency", clusters+"?consistency=most", "consistency"),
+
+		post1("placement in no cluster", deps, placement(`"clusters":0`), "placement.clusters"),
+		post1("selector is a list", deps, placement(`"selector":["a"]`), "placement.selector"),
+		post1("requirement without key", deps, placement(`"requirements":[{"operator":"Exists"}]`), "placement.requirements[0].key"),
+		post1("unknown operator", deps, placement(`"requirements":[{"key":"a","operator":"Like"}]`), "placement.requirements[0].operator"),
+		post1("In without values", deps, placement(`"requirements":[{"key":"a","operator":"In"}]`), "placement.requirements[0].values"),
+		post1("spread over nothing", deps, placement(`"spread":[{}]`), "placement.spread[0].label"),
+		post1("affinity to nothing", deps, placement(`"affinity":[{}]`), "placement.affinity[0]"),
+		post1("affinity to class and deployment", deps, placement(`"affinity":[{"class":"a","deployment":"b"}]`), "placement.affinity[0]"),
+		post1("affinity weight out of range", deps, placement(`"anti_affinity":[{"class":"a","weight":101}]`), "placement.anti_affinity[0].weight"),
+		post1("weight of a cluster is text", deps, placement(`"weights":{"oaas-1":"x"}`), "placement.weights.oaas-1"),
+		post1("toleration is text", deps, failover(`"toleration":"soon"`), "failover.toleration"),
+		post1("negative toleration", deps, failover(`"toleration":"-5s"`), "failover.toleration"),
+		post1("backup twice", deps, failover(`"backups":["b","b"]`), "failover.backups[1]"),
+		post1("backup that is a target", deps, failover(`"backups":["oaas-1"]`), "failover.backups[0]"),
+		post1("unknown strategy", deps, rollout(`"strategy":"big-bang"`), "rollout.strategy"),
+		post1("wave of nothing", deps, rollout(`"wave":"0"`), "rollout.wave"),
+		post1("wave above all", deps, rollout(`"wave":"101%"`), "rollout.wave"),
+		post1("soak is text", deps, rollout(`"soak":"a while"`), "rollout.soak"),
+		post1("unknown failure action", deps, rollout(`"on_failure":"panic"`), "rollout.on_failure"),
+		post1("paused is text", deps, rollout(`"paused":"yes"`), "rollout.paused"),
+		post1("rollback_on_partial is text", deps, deployment(`"rollback_on_partial":"yes"`), "rollback_on_partial"),
+
+		post1("dry_run is text", deps+"?dry_run=maybe", deployment(`"target_envs":[]`), "dry_run"),
+		post1("dry_run of a package is text", pkgs+"?dry_run=maybe", `{"name":"new"}`, "dry_run"),
+		post1("force of a package is text", pkgs+"?force=maybe", `{"name":"new"}`, "force"),
+		post1("rollback to text", deps+"/d1/rollback", `{"revision":"last"}`, "revision"),
+		post1("rollback to minus one", deps+"/d1/rollback", `{"revision":-1}`, "revision"),
+		post1("rollback that is no object", deps+"/d1/rollback", `[3]`, ""),
+		{name: "rollback without revisions", call: call{"POST", deps + "/d1/rollback", "", nil}, status: 409, field: "d1"},
+		{name: "rollback of nothing", call: call{"POST", deps + "/nowhere/rollback", "", nil}, status: 404, field: "nowhere"},
+		{name: "pause with a bad key", call: call{"POST", deps + "/d1/pause", "", []string{"Idempotency-Key: a b"}}, field: "Idempotency-Key"},
+		{name: "delete from a cluster with a slash", call: call{"DELETE", deps + "/d1?cluster=a%2fb", "", nil}, field: "cluster"},
+		{name: "delete from the only cluster", call: call{"DELETE", deps + "/d1?cluster=oaas-1", "", nil}, status: 409, field: "oaas-1"},
+		get1("revision is text", deps+"/d1/revisions/last", "revision"),
+		get1("revision is zero", deps+"/d1/revisions/0", "revision"),
+		{name: "revisions of nothing", call: call{"GET", deps + "/nowhere/revisions", "", nil}, status: 404, field: "nowhere"},
+		{name: "plan of nothing", call: call{"GET", deps + "/nowhere/plan", "", nil}, status: 404, field: "nowhere"},
+		get1("unknown kind of events", "/api/v1/events?kind=weather", "kind"),
+		get1("unknown type of events", "/api/v1/events?type=Loud", "type"),
+		get1("events since text", "/api/v1/events?since=yesterday", "since"),
+		get1("events since the future", "/api/v1/events?since=-1h", "since"),
+		get1("no events", "/api/v1/events?limit=0", "limit"),
+		get1("negative events", deps+"/d1/events?limit=-1", "limit"),
+		get1("record with a slash", "/api/v1/deployment-records/a%2fb", "id"),
+		get1("records of an unknown cluster", "/api/v1/deployment-records?cluster=nowhere", "cluster"),
+		get1("records with a bad limit", "/api/v1/class-runtimes?limit=x", "limit"),
+		get1("records with a negative offset", "/api/v1/class-runtimes?offset=-1", "offset"),
+		get1("status with a bad cluster", "/api/v1/deployment-status/u?env=a%2fb", "env"),
+		get1("topology of odd consistency", "/api/v1/topology?consistency=x", "consistency"),
+	}
+}
+
 func badHeaders() []badInput {
 	with := func(name, field string, status int, headers ...string) badInput {
 		return badInput{name: name, call: call{"PUT", pkgs + "/free", `{"name":"free","version":"9"}`, headers}, field: field, status: status}
@@ -267,9 +354,9 @@ func TestBadInput(t *testing.T) {
 	before := a.dump()
 
 	seen := map[string]bool{}
-	inputs := append(append(append(append(badPackages(), badDeployments()...), badPaths()...), badQueries()...), badHeaders()...)
-	if len(inputs) < 120 {
-		t.Errorf("%d bad inputs, want at least 120", len(inputs))
+	inputs := slices.Concat(badPackages(), badDeployments(), badPaths(), badQueries(), badOrchestration(), badHeaders())
+	if len(inputs) < 180 {
+		t.Errorf("%d bad inputs, want at least 180", len(inputs))
 	}
 	for _, in := range inputs {
 		if seen[in.name] {

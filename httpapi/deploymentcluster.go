@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/valyala/fasthttp"
@@ -35,8 +36,8 @@ func (rq request) removeFromCluster(cluster string) error {
 	return rq.answerJSON(code, appendDeletion(nil, d.Key, message, []string{cluster}))
 }
 
-// dropTarget removes a cluster from the explicit targets. A deployment that is
-// not there, and does not ask to be, stays as it is.
+// dropTarget removes a cluster from the explicit targets. A deployment that does
+// not ask to be there stays as it is: its unit is on its way out, or gone.
 func dropTarget(r storage.Reader, d *model.Deployment, cluster string) error {
 	conflict := func(format string, args ...any) error {
 		e := model.Errorf(model.CodeConflict, format, args...)
@@ -45,14 +46,11 @@ func dropTarget(r storage.Reader, d *model.Deployment, cluster string) error {
 	}
 	i := slices.Index(d.TargetEnvs, cluster)
 	if i < 0 {
-		units, err := storage.DecodeUnits(r, d.Key)
+		planned, err := plannedOnto(r, d, cluster)
 		if err != nil {
 			return err
 		}
-		there := slices.ContainsFunc(units, func(u model.UnitStatus) bool {
-			return u.Cluster == cluster && u.Phase != model.UnitDeleting
-		})
-		if there || len(d.TargetEnvs) == 0 {
+		if planned {
 			return conflict("deployment %q does not name cluster %q in target_envs; where it runs is planned: cordon or drain the cluster, or change placement",
 				d.Key, cluster)
 		}
@@ -68,4 +66,23 @@ func dropTarget(r storage.Reader, d *model.Deployment, cluster string) error {
 		delete(d.ODGM.EnvNodeIDs, cluster)
 	}
 	return nil
+}
+
+// plannedOnto reports whether planning may choose a cluster that a deployment does
+// not name: it names none, or an environment of the cluster, or the cluster stands
+// in for a target.
+func plannedOnto(r storage.Reader, d *model.Deployment, cluster string) (bool, error) {
+	standsIn := slices.ContainsFunc(d.PlacedOn, func(p model.PlacedCluster) bool { return p.Cluster == cluster && p.For != "" })
+	if len(d.TargetEnvs) == 0 || standsIn {
+		return true, nil
+	}
+	doc, err := r.Get(storage.ClusterKey(cluster))
+	if err != nil || doc == nil {
+		return false, err
+	}
+	c, err := model.ParseCluster(doc)
+	if err != nil {
+		return false, fmt.Errorf("read cluster %q: %w", cluster, err)
+	}
+	return slices.ContainsFunc(d.TargetEnvs, func(env string) bool { return slices.Contains(c.Environments, env) }), nil
 }

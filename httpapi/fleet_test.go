@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/oprc/oprc-pm/crm"
 	"github.com/oprc/oprc-pm/crm/health"
 	"github.com/oprc/oprc-pm/crm/inventory"
@@ -38,7 +40,7 @@ func startFleet(t testing.TB, store *memory.Store) *fleet {
 	f := &fleet{inventory: inventory.New(store, nil, nil)}
 	cfg := crm.DefaultConfig()
 	var err error
-	if f.clients, err = crm.NewFleet(cfg, nil, nil); err != nil {
+	if f.clients, err = crm.NewFleet(cfg, metrics.NewSet(), nil); err != nil {
 		t.Fatal(err)
 	}
 	f.inventory.Subscribe(func(inventory.Change) { f.sync(t) })

@@ -371,3 +371,24 @@ func TestWatchEndsWithStore(t *testing.T) {
 		t.Errorf("final event %+v", end)
 	}
 }
+
+// Clusters, their health, events and revisions can be watched like the rest.
+func TestWatchKindsOfOrchestration(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{})
+	a.must(a.putPackage("shop"), 201)
+	since := a.store.Status().AppliedIndex
+	a.addCluster("edge-1", "http://crm:1")
+	a.setHealth("edge-1", model.ClusterHealthy, nil)
+	a.putDeployment("d", "shop", "edge-1")
+	a.recordRevision("d", 1, "t", true)
+	a.apply(storage.RecordEvents{Events: []model.Event{{Type: model.EventAlarm, Kind: "cluster", Name: "edge-1", Reason: "FailoverBraked"}}})
+	for kind, key := range map[string]string{
+		"cluster": "edge-1", "cluster_health": "edge-1", "event": "00000000000000000001", "revision": "d/00000000000000000001",
+	} {
+		change := a.watch(fmt.Sprintf("?kind=%s&since=%d", kind, since)).change()
+		if change.Kind != kind || change.Key != key || change.Type != "put" || change.Document == nil {
+			t.Errorf("watch of %s: %+v", kind, change)
+		}
+	}
+}

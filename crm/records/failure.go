@@ -54,6 +54,8 @@ func Failure(cluster string, err error) *model.ClusterFailure {
 
 func codeOf(call *crm.CallError) model.Code {
 	switch {
+	case call.Class == crm.ClassNotSupported:
+		return model.CodeClusterFailed
 	case call.NotSent:
 		return model.CodeClusterUnavailable
 	case call.Status == 0 && timedOut(call.Err):
