@@ -36,9 +36,11 @@ type Deps struct {
 	// Admitted is called when calls to a cluster are allowed again. It must not
 	// block. May be nil.
 	Admitted func(cluster string)
-	Logger   *slog.Logger     // may be nil
-	Metrics  *metrics.Set     // may be nil
-	Now      func() time.Time // nil: the clock
+	Logger   *slog.Logger // may be nil
+	Metrics  *metrics.Set // may be nil
+	// Now is the clock of what is recorded; nil: time.Now. When to probe is
+	// decided by time that does not jump.
+	Now func() time.Time
 }
 
 // Monitor watches clusters. Its methods may be called from many goroutines.

@@ -83,6 +83,10 @@ func explainCall(err error) (observation, bool) {
 		return o, !call.NotSent
 	case call.NotSent && call.Reason == "too many calls in flight":
 		return o, false
+	case call.Status == statusInternal:
+		// The CRM is there and chokes on what it was sent. Other deployments
+		// must not wait for that.
+		return o, false
 	}
 	o.outcome, o.reason, o.message = missed, ReasonCallsFailed, printable(call.Reason, maxMessage)
 	if isRefused(err) {
@@ -91,5 +95,8 @@ func explainCall(err error) (observation, bool) {
 	return o, true
 }
 
-// statusTooManyRequests is the HTTP status of a CRM that is there and busy.
-const statusTooManyRequests = 429
+// HTTP statuses of a CRM that is there: busy, and in trouble with this one call.
+const (
+	statusTooManyRequests = 429
+	statusInternal        = 500
+)

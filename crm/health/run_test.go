@@ -291,6 +291,7 @@ func TestGate(t *testing.T) {
 			&crm.CallError{Class: crm.ClassCanceled}, errors.New("not of a client"), context.Canceled,
 			&crm.CallError{Class: crm.ClassRetryable, NotSent: true, Reason: "too many calls in flight"},
 			&crm.CallError{Class: crm.ClassTerminal, NotSent: true},
+			&crm.CallError{Class: crm.ClassRetryable, Status: 500},
 		} {
 			for range 20 {
 				m.Report(nth(0), nothing)
