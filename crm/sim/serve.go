@@ -69,22 +69,13 @@ func (s *Sim) play(ctx context.Context, ports []*port, failed chan error) error 
 	for {
 		m := s.faults.watch()
 		for _, p := range ports {
-			if err := p.follow(ctx, m.Refuse, failed); err != nil {
-				return ignoreEnd(ctx, err)
-			}
+			p.follow(ctx, m.Refuse, failed)
 		}
 		s.faults.playedAs(m.version)
 		if err := m.waitOr(ctx, failed); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
-}
-
-func ignoreEnd(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // server is one run of a protocol on a port.
@@ -145,30 +136,27 @@ func (p *port) stop(grace time.Duration) {
 	p.running = nil
 }
 
-// follow closes or opens the port.
-func (p *port) follow(ctx context.Context, refuse bool, failed chan<- error) error {
-	refuse = refuse && !p.constant
-	switch {
-	case refuse:
+// follow closes or opens the port. Somebody else may have taken it meanwhile: it
+// is tried until it opens, or ctx ends.
+func (p *port) follow(ctx context.Context, refuse bool, failed chan<- error) {
+	if refuse && !p.constant {
 		p.stop(0)
-		return nil
-	case p.running != nil:
-		return nil
+		return
 	}
 	var lc net.ListenConfig
-	for {
+	for p.running == nil {
 		listener, err := lc.Listen(ctx, p.addr.Network(), p.addr.String())
 		if err == nil {
 			p.listener = listener
 			p.start(failed)
-			return nil
+			return
 		}
 		timer := time.NewTimer(reopenInterval)
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return fmt.Errorf("open %s again: %w", p.addr, err)
+			return
 		}
 	}
 }
