@@ -133,10 +133,10 @@ func transportReason(err error) (reason string, notSent bool) {
 		return "host name cannot be resolved", true
 	case errors.As(err, &op) && op.Op == "dial":
 		return "cannot connect", true
-	case errors.As(err, &op) && op.Op == "remote error":
+	case isAlert(err) && errors.As(err, &op):
 		// An alert ends the handshake: whoever sent it has not read our call.
 		return "TLS connection was refused (" + strings.TrimPrefix(op.Err.Error(), "tls: ") + ")", true
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "server does not speak TLS", true
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time", false
@@ -145,6 +145,13 @@ func transportReason(err error) (reason string, notSent bool) {
 		return reason, true
 	}
 	return "connection was lost", false
+}
+
+// isAlert tells whether an error is the refusal of a TLS connection by the other
+// side.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 // certificateReason says what is wrong with a server's certificate, or nothing

@@ -151,7 +151,9 @@ func (p *grpcPool) prepare(state *tlsState) (*grpcConn, error) {
 	c := &grpcConn{tls: state}
 	transport := insecure.NewCredentials()
 	if state != nil {
-		transport = &notingCredentials{TransportCredentials: grpccredentials.NewTLS(state.config.Clone()), note: c.note}
+		transport = &notingCredentials{
+			TransportCredentials: grpccredentials.NewTLS(state.config.Clone()), serverName: state.config.ServerName, note: c.note,
+		}
 	}
 	// "passthrough": the dialer resolves the name, at every dial. The name
 	// server is not asked for a service configuration.
@@ -184,27 +186,50 @@ func (p *grpcPool) prepare(state *tlsState) (*grpcConn, error) {
 // document.
 const maxUnitBytes = 32 << 20
 
-// notingCredentials keeps the error of a handshake, of which gRPC makes text.
+// notingCredentials secure connections and keep the error of a handshake, of
+// which gRPC makes text.
 type notingCredentials struct {
 	grpccredentials.TransportCredentials
-	note func(error)
+	// serverName is expected in the certificate. gRPC would take the host.
+	serverName string
+	note       func(error)
 }
 
-func (n *notingCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, grpccredentials.AuthInfo, error) {
-	conn, info, err := n.TransportCredentials.ClientHandshake(ctx, authority, raw)
-	n.note(err)
-	return conn, info, err
+// ClientHandshake implements credentials.TransportCredentials.
+func (n *notingCredentials) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, grpccredentials.AuthInfo, error) {
+	conn, info, err := n.TransportCredentials.ClientHandshake(ctx, n.serverName, raw)
+	if err != nil {
+		n.note(err)
+		return nil, nil, err
+	}
+	return &notingConn{Conn: conn, note: n.note}, info, nil
 }
 
-// Clone implements grpccredentials.TransportCredentials.
+// Clone implements credentials.TransportCredentials.
 func (n *notingCredentials) Clone() grpccredentials.TransportCredentials {
-	return &notingCredentials{TransportCredentials: n.TransportCredentials.Clone(), note: n.note}
+	return &notingCredentials{TransportCredentials: n.TransportCredentials.Clone(), serverName: n.serverName, note: n.note}
 }
 
-// Info hides the name that the certificate must be for: gRPC would put it into
+// Info hides the name that is expected in the certificate: gRPC would put it into
 // requests in place of the host.
 func (n *notingCredentials) Info() grpccredentials.ProtocolInfo {
 	info := n.TransportCredentials.Info()
 	info.ServerName = "" //nolint:staticcheck // it is what gRPC still reads
 	return info
+}
+
+// notingConn keeps the alert with which a server refuses us. With TLS 1.3 that of
+// a client certificate comes when the handshake is over for the client.
+type notingConn struct {
+	net.Conn
+	note func(error)
+}
+
+// Read implements net.Conn.
+func (c *notingConn) Read(into []byte) (int, error) {
+	n, err := c.Conn.Read(into)
+	if isAlert(err) {
+		c.note(err)
+	}
+	return n, err
 }

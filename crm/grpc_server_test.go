@@ -3,6 +3,7 @@ package crm
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -94,7 +95,7 @@ func serveGRPC(t *testing.T, listener net.Listener, tlsConfig *tls.Config, recor
 	crmpb.RegisterTopologyServiceServer(server, crmpb.UnimplementedTopologyServiceServer{})
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := server.Serve(listener); err != nil {
+		if err := server.Serve(listener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Errorf("serve gRPC: %v", err)
 		}
 	})

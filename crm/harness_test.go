@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -138,3 +139,5 @@ func newHTTPServer(t *testing.T, tlsConfig *tls.Config, handler http.Handler) (b
 	server.StartTLS()
 	return server.URL
 }
+
+var discard = slog.New(slog.DiscardHandler)
