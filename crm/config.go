@@ -146,14 +146,6 @@ func DefaultClusterConfig(name, baseURL string) ClusterConfig {
 	}
 }
 
-// HealthConfig tunes the health poller.
-type HealthConfig struct {
-	// Interval between two probes of one cluster. Jittered by a tenth.
-	Interval time.Duration
-	// Timeout of one probe, its retries included.
-	Timeout time.Duration
-}
-
 // TokenKey is how a cluster's name is written inside the name of an environment
 // variable: upper case, everything but letters and digits an underscore.
 func TokenKey(name string) string {
@@ -331,16 +323,4 @@ func hostPort(base *url.URL) string {
 		return base.Host + ":443"
 	}
 	return base.Host + ":80"
-}
-
-// Validate returns all problems, joined.
-func (c HealthConfig) Validate() error {
-	var errs []error
-	if c.Interval <= 0 {
-		errs = append(errs, errors.New("health interval must be positive"))
-	}
-	if c.Timeout <= 0 {
-		errs = append(errs, errors.New("health timeout must be positive"))
-	}
-	return errors.Join(errs...)
 }
