@@ -314,6 +314,11 @@ func TestRetryTimeoutGrowth(t *testing.T) {
 	if got, want := openDelay(cfg, 50), cfg.RetryTimeout; got != want {
 		t.Errorf("without the bound for probes: got %s, want %s", got, want)
 	}
+	short := cfg
+	short.RetryTimeout = time.Second
+	if got, want := openDelay(short, 3), cfg.OpenTimeout; got != want {
+		t.Errorf("a retry timeout below the open timeout: got %s, want %s", got, want)
+	}
 	s := play(t, cfg, seed(cfg, "a", unprobed(), noon), join(begin, die, times(2, step{o: miss, want: lost})))
 	if got, want := s.tries, 2; got != want {
 		t.Errorf("tries while open: got %d, want %d", got, want)

@@ -19,7 +19,8 @@ type Config struct {
 	// Unhealthy and opens its circuit.
 	FailureThreshold int
 	// OpenTimeout is how long a circuit stays open before the first probe tries
-	// again. It doubles up to RetryTimeout while tries fail.
+	// again. It doubles up to RetryTimeout while tries fail; a RetryTimeout below
+	// it is no growth.
 	OpenTimeout  time.Duration
 	RetryTimeout time.Duration
 	// MaxOpenInterval bounds the time between two probes of an open circuit,
@@ -61,15 +62,13 @@ func (c Config) Validate() error {
 		{"interval", c.Interval},
 		{"timeout", c.Timeout},
 		{"open timeout", c.OpenTimeout},
+		{"retry timeout", c.RetryTimeout},
 		{"max open interval", c.MaxOpenInterval},
 		{"store timeout", c.StoreTimeout},
 	} {
 		if d.value <= 0 {
 			errs = append(errs, fmt.Errorf("health %s must be positive", d.name))
 		}
-	}
-	if c.RetryTimeout < c.OpenTimeout {
-		errs = append(errs, errors.New("health retry timeout must not be below open timeout"))
 	}
 	if c.SlowAfter < 0 || c.RecordDelay < 0 {
 		errs = append(errs, errors.New("health slow after and record delay must not be negative"))

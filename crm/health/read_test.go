@@ -118,7 +118,7 @@ func TestConfigValidates(t *testing.T) {
 		"interval":          func(c *Config) { c.Interval = 0 },
 		"timeout":           func(c *Config) { c.Timeout = -1 },
 		"open timeout":      func(c *Config) { c.OpenTimeout = 0 },
-		"retry timeout":     func(c *Config) { c.RetryTimeout = c.OpenTimeout - 1 },
+		"retry timeout":     func(c *Config) { c.RetryTimeout = 0 },
 		"max open interval": func(c *Config) { c.MaxOpenInterval = 0 },
 		"failure threshold": func(c *Config) { c.FailureThreshold = 0 },
 		"workers":           func(c *Config) { c.Workers = 0 },

@@ -146,11 +146,11 @@ func delay(cfg Config, s *state) time.Duration {
 
 // openDelay is how long an open circuit stays alone after tries failed.
 func openDelay(cfg Config, tries int) time.Duration {
-	delay := cfg.OpenTimeout
-	for ; tries > 0 && delay < cfg.RetryTimeout; tries-- {
+	delay, longest := cfg.OpenTimeout, max(cfg.OpenTimeout, cfg.RetryTimeout)
+	for ; tries > 0 && delay < longest; tries-- {
 		delay *= 2
 	}
-	return min(delay, cfg.RetryTimeout, cfg.MaxOpenInterval)
+	return min(delay, longest, cfg.MaxOpenInterval)
 }
 
 // jitter spreads d evenly over plus and minus a tenth.
