@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oprc/oprc-pm/model"
@@ -72,12 +73,7 @@ func (r *run) batch() *storage.RecordClusterHealth {
 	if len(command.Clusters) == 0 && len(command.Events) == 0 {
 		return nil
 	}
-	slices.SortFunc(command.Clusters, func(a, b storage.NamedHealth) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(command.Clusters, func(a, b storage.NamedHealth) int { return strings.Compare(a.Name, b.Name) })
 	return &command
 }
 

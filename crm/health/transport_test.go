@@ -2,6 +2,7 @@ package health
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -45,7 +46,11 @@ func newReal(t *testing.T, protocol model.ClusterProtocol, change func(cfg *Conf
 	})
 	w := &world{TB: t, store: &countingStore{Store: memory.New(fsm.NewMachine())}}
 	w.inventory = inventory.New(w.store, nil, nil)
-	wg.Go(func() { w.inventory.Run(ctx) })
+	wg.Go(func() {
+		if err := w.inventory.Run(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("inventory: %v", err)
+		}
+	})
 	fleet, err := crm.NewFleet(crm.DefaultConfig(), metrics.NewSet(), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package inventory
 import (
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Change is a cluster whose document or recorded health changed, came or went.
@@ -68,27 +69,22 @@ func differences(before, after *snapshot, touched map[string]bool) []Change {
 	}
 	var changes []Change
 	for name := range touched {
-		old, new := before.visible(name), after.visible(name)
-		if old == nil && new == nil || reflect.DeepEqual(old, new) {
+		had, has := before.visible(name), after.visible(name)
+		if had == nil && has == nil || reflect.DeepEqual(had, has) {
 			continue
 		}
 		change := Change{Cluster: name}
-		if old != nil {
-			view := before.view(name, old)
+		if had != nil {
+			view := before.view(name, had)
 			change.Before = &view
 		}
-		if new != nil {
-			view := after.view(name, new)
+		if has != nil {
+			view := after.view(name, has)
 			change.After = &view
 		}
 		changes = append(changes, change)
 	}
-	slices.SortFunc(changes, func(a, b Change) int {
-		if a.Cluster < b.Cluster {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Cluster, b.Cluster) })
 	return changes
 }
 

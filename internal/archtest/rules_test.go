@@ -31,7 +31,7 @@ var rooms = []room{
 	{path: "crm", about: "the way to the CRMs: the contract of a client, HTTP and gRPC, TLS, credentials, the fleet", mayImport: []string{"model", "crm/crmpb"}, testsMayImport: []string{"crm/sim"}},
 	{path: "crm/crmpb", about: "the messages and services of the gRPC CRM, generated from `crm/proto`"},
 	{path: "crm/plan", about: "the pure planner: requirements, placement, units, why here and why not there", mayImport: []string{"model"}},
-	{path: "crm/inventory", about: "each node's view of clusters, their health and their units, kept up by a watch", mayImport: []string{"model", "storage", "crm/plan"}},
+	{path: "crm/inventory", about: "each node's view of clusters, their health and their units, kept up by a watch", mayImport: []string{"model", "storage", "crm/plan"}, testsMayImport: []string{"cluster"}},
 	{path: "crm/health", about: "the leader's probes, circuit breakers and what they make of a cluster", mayImport: []string{"model", "storage", "crm", "crm/inventory"}, testsMayImport: []string{"crm/sim"}},
 	{path: "crm/dispatch", about: "the reconcile loop: make the clusters run what is planned; rollout, revisions, rollback", mayImport: []string{"model", "storage", "crm", "crm/plan", "crm/inventory"}, testsMayImport: []string{"crm/sim", "crm/health"}},
 	{path: "crm/failover", about: "moving deployments off lost and drained clusters, with a brake", mayImport: []string{"model", "storage", "crm/inventory", "crm/plan"}},
