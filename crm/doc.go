@@ -1,19 +1,22 @@
-// Package crm drives the Class Runtime Managers: it owns one client per cluster,
-// their health as this node sees it, the planner (deployment and package to
-// units) and the dispatcher, which acts until what runs in the clusters is what
-// the deployments ask for.
+// Package crm is the way to the Class Runtime Managers: the contract of a client,
+// the clients for HTTP and gRPC, how they prove who calls and whom they trust,
+// and the fleet that has one for every cluster that exists. What is asked of CRMs
+// and when is the business of the packages below.
 //
-// What it promises: the intent is in the store before a CRM is called and the
-// outcome after it, so no unit is lost or orphaned by a crash; a steady state
-// writes nothing; a slow or dead cluster delays only itself; every call of a
-// leader run carries its term and ends with it.
+// What it promises: a call ends with its timeout or its caller; a change is sent
+// once and only reads are repeated; a failed call says what it means for its
+// caller and whether it may still have its effect; a slow or dead cluster, or one
+// with settings that cannot be used, delays and breaks only itself; credentials
+// go to the server that they are for and into no log, document or error.
 //
-// What must not come in: HTTP of our own clients, Raft, storage drivers. State
-// is read and changed through storage.Store only.
+// What must not come in: the store, decisions about units, HTTP of our own
+// clients. crmpb is generated and is converted here, nowhere else but in the
+// simulator.
 //
-// Goroutines: Dispatcher.Run and HealthPoller.Run own all of theirs and join
-// them before they return; a client starts none. Mutexes are named mu, stand
-// above the fields they guard, and are never held over I/O or a channel send.
+// Goroutines: a client starts none of its own; those of the libraries end with
+// its connections. Mutexes are named mu, stand above the fields they guard, and
+// are never held over I/O or a channel send; credentials are read from files
+// without a lock.
 //
-// DESIGN.md explains the loop and the decisions behind it.
+// DESIGN.md explains the decisions.
 package crm

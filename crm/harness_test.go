@@ -1,7 +1,6 @@
 package crm
 
 import (
-	"context"
 	"crypto/tls"
 	"io"
 	"log"
@@ -10,14 +9,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"go.uber.org/goleak"
-
-	"github.com/oprc/oprc-pm/crm/sim"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,39 +37,6 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-// world is simulated clusters a and b behind real HTTP, with their clients.
-type world struct {
-	sims  map[string]*sim.Sim
-	fleet *Fleet
-}
-
-func newWorld(t *testing.T) *world {
-	t.Helper()
-	w := &world{sims: map[string]*sim.Sim{}}
-	cfg := DefaultConfig()
-	for _, name := range []string{"a", "b"} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := sim.New(sim.Config{Name: name})
-		w.sims[name] = s
-		ctx, cancel := context.WithCancel(context.Background())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if err := s.Run(ctx, listener); err != nil {
-				t.Errorf("simulated cluster %s: %v", name, err)
-			}
-		})
-		t.Cleanup(func() { cancel(); wg.Wait() })
-		cluster := DefaultClusterConfig(name, "http://"+listener.Addr().String())
-		cluster.RetryAttempts = 1
-		cfg.Clusters[name] = cluster
-	}
-	w.fleet = newTestFleet(t, cfg, metrics.NewSet())
-	return w
-}
-
 // newTestFleet makes a fleet with the clusters of a configuration.
 func newTestFleet(t *testing.T, cfg Config, set *metrics.Set) *Fleet {
 	t.Helper()
@@ -86,15 +49,6 @@ func newTestFleet(t *testing.T, cfg Config, set *metrics.Set) *Fleet {
 		t.Fatal(err)
 	}
 	return fleet
-}
-
-// clients are those of all clusters.
-func (w *world) clients() map[string]Client {
-	clients := map[string]Client{}
-	for _, name := range w.fleet.Names() {
-		clients[name], _ = w.fleet.Client(name)
-	}
-	return clients
 }
 
 func contains(t *testing.T, text, part string) {

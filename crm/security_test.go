@@ -190,7 +190,7 @@ func TestTokenIsReadAgainWhenItChanges(t *testing.T) {
 		dir := t.TempDir()
 		baseURL, caller := newHealthServer(t, protocol, nil)
 		client := newTestClientOf(t, protocol, baseURL, func(c *ClusterConfig) { c.Auth.Type, c.SecretsDir = AuthBearer, dir })
-		failure(t, client) // not there yet
+		_ = failure(t, client) // not there yet
 		for _, token := range []string{"one", "two"} {
 			writeFile(t, dir, "token", token)
 			succeed(t, client)
@@ -201,7 +201,7 @@ func TestTokenIsReadAgainWhenItChanges(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, "token")); err != nil {
 			t.Fatal(err)
 		}
-		failure(t, client) // withdrawn
+		_ = failure(t, client) // withdrawn
 	})
 }
 
@@ -272,7 +272,7 @@ func TestSchemesThatDoNotFit(t *testing.T) {
 			t.Errorf("TLS to a plain server: got %+v, want does not speak TLS, not sent", got)
 		}
 		secure, caller := newHealthServer(t, protocol, &tls.Config{Certificates: []tls.Certificate{ca.Server(t, "127.0.0.1")}})
-		failure(t, newTestClientOf(t, protocol, "http"+secure[len("https"):], nil))
+		_ = failure(t, newTestClientOf(t, protocol, "http"+secure[len("https"):], nil))
 		if caller.Load() != nil {
 			t.Error("plain to a TLS server: the call arrived")
 		}
