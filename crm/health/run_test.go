@@ -136,8 +136,8 @@ func TestOpenCircuitIsLeftAloneAndTriedAgain(t *testing.T) {
 		for k := 5; k < len(begun); k++ {
 			gaps = append(gaps, begun[k].Sub(begun[k-1]))
 		}
-		for k, want := range []time.Duration{20, 40, 80, 100, 100} {
-			want *= time.Second
+		for k, seconds := range []int{20, 40, 80, 100, 100} {
+			want := time.Duration(seconds) * time.Second
 			if got := gaps[k]; got < want*9/10 || got > want*11/10 {
 				t.Errorf("gap %d: got %s, want %s give or take a tenth", k, got, want)
 			}
