@@ -193,13 +193,14 @@ func (r rollout) failure(p *progress) string {
 		}
 	}
 	late = append(late, r.unknown...)
+	if len(late) > 0 && left > 0 {
+		p.sooner(left)
+	}
 	switch {
 	case len(refused) > 0:
 		return fmt.Sprintf("refused by %s: %s", nameList(refused), why)
 	case len(late) > 0 && left <= 0:
 		return fmt.Sprintf("not running within %s in %s", limit, nameList(late))
-	case len(late) > 0:
-		p.sooner(left)
 	}
 	return ""
 }
