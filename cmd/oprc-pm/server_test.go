@@ -151,27 +151,6 @@ func TestDefaultsAreThoseOfTheParts(t *testing.T) {
 	}
 }
 
-func TestCRMConfig(t *testing.T) {
-	t.Parallel()
-	cfg := config.DefaultConfig()
-	one := config.DefaultCRMCluster()
-	one.BaseURL = "http://edge"
-	one.Authentication = config.Authentication{AuthType: config.AuthBasic, Username: "u", Password: "canary-2"}
-	cfg.CRM.Clusters = map[string]config.CRMCluster{"edge": one}
-	got, err := crmConfig(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if auth := got.Clusters["edge"].Auth; auth.Type != crm.AuthBasic || auth.Username != "u" || string(auth.Password) != "canary-2" {
-		t.Errorf("authentication is lost: %+v", auth)
-	}
-	one.Authentication = config.Authentication{AuthType: config.AuthCertificate, CertificatePath: "/x"}
-	cfg.CRM.Clusters["edge"] = one
-	if _, err := crmConfig(cfg); err == nil || exitCode(t.Context(), err) != exitUsage {
-		t.Errorf("certificates are not available, yet: %v", err)
-	}
-}
-
 func TestAdvertisedHTTP(t *testing.T) {
 	t.Parallel()
 	bound := func(text string) net.Addr {

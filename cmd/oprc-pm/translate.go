@@ -64,8 +64,10 @@ func crmConfig(c config.Config) (crm.Config, error) {
 	cc := crm.DefaultConfig()
 	cc.DefaultCluster = c.CRM.DefaultCluster
 	cc.SecretsDir = c.CRM.SecretsDir
-	cc.Tokens = make(map[string]crm.Secret, len(c.CRM.Tokens))
 	for name, token := range c.CRM.Tokens {
+		if cc.Tokens == nil {
+			cc.Tokens = map[string]crm.Secret{}
+		}
 		cc.Tokens[name] = crm.Secret(token.Reveal())
 	}
 	for name, cluster := range c.CRM.Clusters {
@@ -90,8 +92,10 @@ func crmCluster(name string, c config.CRMCluster) crm.ClusterConfig {
 	one.RetryAttempts = c.RetryAttempts
 	one.MaxConcurrency = c.MaxConcurrency
 	one.Labels, one.Environments = c.Labels, c.Environments
-	weight := uint32(c.Weight) //nolint:gosec // validated
-	one.Weight = &weight
+	if c.Weight != config.DefaultCRMCluster().Weight {
+		weight := uint32(c.Weight) //nolint:gosec // validated
+		one.Weight = &weight
+	}
 	if c.Capacity > 0 {
 		capacity := uint32(c.Capacity) //nolint:gosec // validated
 		one.Capacity = &capacity
