@@ -178,7 +178,7 @@ func TestDryRunOfAPackage(t *testing.T) {
 	would := func(p packagePlan) string {
 		words := []string{p.Would}
 		for _, d := range p.Deployments {
-			words = append(words, fmt.Sprintf("%s:%s:%d", d.ID, d.Would, len(d.Changes)))
+			words = append(words, fmt.Sprintf("%s:%s:%v", d.ID, d.Would, len(d.Changes) > 0))
 		}
 		return strings.Join(words, " ")
 	}
@@ -188,12 +188,12 @@ func TestDryRunOfAPackage(t *testing.T) {
 		body, query, want string
 		plans             int
 	}{
-		"nothing changes":          {packageJSON("shop"), "", "nothing idle:nothing:0 runs:nothing:0", 0},
-		"an image changes":         {changed, "", "update idle:roll:1 runs:roll:1", 0},
-		"with deployments":         {embedded, "&apply_deployments=true", "update idle:roll:1 new:create:1 runs:update:2", 2},
-		"deployments are dropped":  {embedded, "", "update idle:roll:1 runs:roll:1", 0},
-		"class vanishes by force":  {`{"name":"shop"}`, "&force=true", "update idle:nothing:0 runs:nothing:0", 0},
-		"description only changes": {strings.Replace(packageJSON("shop"), `"version":"1"`, `"version":"2"`, 1), "", "update idle:nothing:0 runs:nothing:0", 0},
+		"nothing changes":          {packageJSON("shop"), "", "nothing idle:nothing:false runs:nothing:false", 0},
+		"an image changes":         {changed, "", "update idle:roll:true runs:roll:true", 0},
+		"with deployments":         {embedded, "&apply_deployments=true", "update idle:roll:true new:create:true runs:update:true", 2},
+		"deployments are dropped":  {embedded, "", "update idle:roll:true runs:roll:true", 0},
+		"class vanishes by force":  {`{"name":"shop"}`, "&force=true", "update idle:nothing:false runs:nothing:false", 0},
+		"description only changes": {strings.Replace(packageJSON("shop"), `"version":"1"`, `"version":"2"`, 1), "", "update idle:nothing:false runs:nothing:false", 0},
 	} {
 		got := rehearse(test.body, test.query)
 		if diff := cmp.Diff(test.want, would(got)); diff != "" || len(got.Plans) != test.plans {

@@ -115,7 +115,7 @@ func TestCompletion(t *testing.T) {
 		"get |":             "packages\ndeployments\nclasses\n",
 		"get packages |":    "example\n",
 		"get deployment/|":  "deployment/Record\n",
-		"delete |":          "packages\ndeployments\n:4\n",
+		"delete |":          "packages\ndeployments\nclusters\n:4\n",
 		"describe class |":  "example.Record\n",
 		"get packages -o |": "table\nwide\njson\nyaml\n",
 		"get packages --server http://127.0.0.1:1 |": ":4\n",

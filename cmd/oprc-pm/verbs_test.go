@@ -61,7 +61,7 @@ Record.echo   CUSTOM   ghcr.io/pawissanutt/oaas-rs/echo-fn:dev-alpha
 	contains(t, r.out, "NAME   ROLE", "dev    leader   yes     yes     127.0.0.1:")
 
 	r = cli(t, server, "", "describe", "deployment/Record").want(t, exitOK)
-	contains(t, r.out, "Deployment:    Record\n", "Condition:     RUNNING\n", "Conditions:\n", "Ready        True",
+	contains(t, r.out, "Deployment:    Record\n", "Condition:     RUNNING\n", "Conditions:\n", "Ready         True",
 		"Units:\n", "  oaas-1    record-", "Spec:\n  key: Record\n")
 	r = cli(t, server, "", "describe", "package", "example").want(t, exitOK)
 	contains(t, r.out, "Package:     example\n", "Classes:\n", "  Record   echo      Record.echo   PUBLIC   yes\n", "Deployments:\n", "  Record   example")
@@ -212,7 +212,7 @@ func TestApplyInput(t *testing.T) {
 		"empty directory": {args: []string{"apply", "-f", t.TempDir()}, code: exitUsage, err: []string{"holds no .yml, .yaml or .json file"}},
 		"nothing in it":   {args: []string{"apply", "-f", "-"}, stdin: "# nothing\n", code: exitUsage, err: []string{"there is no package and no deployment"}},
 		"no file":         {args: []string{"apply"}, code: exitUsage, err: []string{"-f FILE is missing"}},
-		"odd dry run":     {args: []string{"apply", "-f", "-", "--dry-run=maybe"}, code: exitUsage, err: []string{"--dry-run must be none or client"}},
+		"odd dry run":     {args: []string{"apply", "-f", "-", "--dry-run=maybe"}, code: exitUsage, err: []string{"--dry-run must be none, client or server"}},
 		"syntax":          {args: []string{"apply", "-f", "-"}, stdin: "name: [", code: exitUsage, err: []string{"standard input: "}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -310,7 +310,7 @@ func TestExitCodes(t *testing.T) {
 		"describe package nothing":        {exitNotFound, "nothing"},
 		"delete":                          {exitUsage, "say what to delete"},
 		"delete packages":                 {exitUsage, "say which of the packages to delete"},
-		"delete members x":                {exitUsage, "members cannot be deleted; packages and deployments can"},
+		"delete members x":                {exitUsage, "members cannot be deleted; packages, deployments, clusters can"},
 		"delete package x -f y":           {exitUsage, "give names or -f, not both"},
 		"delete package nothing":          {exitNotFound, "error: delete package/nothing: "},
 		"delete package nothing --ignore-not-found": {exitOK, ""},
