@@ -97,6 +97,14 @@ func TestOrchestrationCrashes(t *testing.T) {
 		checkTerms(t, s, kills)
 	}
 	c.CheckConverged(t, 15*time.Second)
+
+	// What was checked can fail.
+	if err := sims[0].Inject(model.DeploymentUnit{ID: "foreign", DeploymentKey: "d-0-0"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkFleet(c, sims, wanted); err == nil {
+		t.Error("a unit too many was not noticed")
+	}
 }
 
 // killLeaders kills the leader every leaderKillEvery and starts the node again,
@@ -356,8 +364,21 @@ func checkTerms(t *testing.T, s *Sim, kills int) {
 		t.Errorf("the journal of %s is not whole", s.Name)
 		return
 	}
+	faults, terms, refused := readTerms(calls)
+	for _, fault := range faults {
+		t.Errorf("%s: %s", s.Name, fault)
+	}
+	t.Logf("%s: %d calls of %d leaders, %d refused", s.Name, len(calls), terms, refused)
+	if terms < kills/2 {
+		t.Errorf("%s was called by too few leaders for the test to mean anything", s.Name)
+	}
+}
+
+// readTerms finds calls that a cluster should not have heeded, and counts the
+// leaders and the calls that it refused.
+func readTerms(calls []SimCall) (faults []string, terms, refused int) {
 	var newest uint64
-	terms, refused := map[uint64]bool{}, 0
+	seen := map[uint64]bool{}
 	for _, call := range calls {
 		changes := call.Name == "deploy" || call.Name == "delete"
 		switch {
@@ -365,15 +386,34 @@ func checkTerms(t *testing.T, s *Sim, kills int) {
 			refused++
 			continue
 		case changes && call.Term == 0:
-			t.Errorf("%s: call %d, %s of %s, names no term", s.Name, call.Seq, call.Name, call.Unit)
+			faults = append(faults, fmt.Sprintf("call %d, %s of %s, names no term", call.Seq, call.Name, call.Unit))
 		case call.Term > 0 && call.Term < newest:
-			t.Errorf("%s: call %d, %s of %s, was heeded in term %d after one of term %d", s.Name, call.Seq, call.Name, call.Unit, call.Term, newest)
+			faults = append(faults, fmt.Sprintf("call %d, %s of %s, was heeded in term %d after one of term %d", call.Seq, call.Name, call.Unit, call.Term, newest))
 		}
 		newest = max(newest, call.Term)
-		terms[call.Term] = true
+		if call.Term > 0 {
+			seen[call.Term] = true
+		}
 	}
-	t.Logf("%s: %d calls of %d leaders, %d refused", s.Name, len(calls), len(terms), refused)
-	if len(terms) < kills/2 {
-		t.Errorf("%s was called by too few leaders for the test to mean anything", s.Name)
+	return faults, len(seen), refused
+}
+
+// TestReadTerms: what the crash test reads from a journal.
+func TestReadTerms(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		calls                  []SimCall
+		faults, terms, refused int
+	}{
+		"newer leaders":             {[]SimCall{{Name: "deploy", Term: 3}, {Name: "health"}, {Name: "delete", Term: 5}}, 0, 2, 0},
+		"an older one refused":      {[]SimCall{{Name: "deploy", Term: 5}, {Name: "deploy", Term: 3, Status: 409, Effect: "refused"}}, 0, 1, 1},
+		"an older one heeded":       {[]SimCall{{Name: "deploy", Term: 5}, {Name: "deploy", Term: 3, Effect: "created"}}, 1, 2, 0},
+		"an older one asked status": {[]SimCall{{Name: "status", Term: 5}, {Name: "status", Term: 3, Status: 200}}, 1, 2, 0},
+		"a change by nobody":        {[]SimCall{{Name: "delete", Effect: "deleted"}}, 1, 0, 0},
+	} {
+		faults, terms, refused := readTerms(tt.calls)
+		if len(faults) != tt.faults || terms != tt.terms || refused != tt.refused {
+			t.Errorf("%s: got faults %v, %d leaders, %d refused, want %d, %d, %d", name, faults, terms, refused, tt.faults, tt.terms, tt.refused)
+		}
 	}
 }
