@@ -118,6 +118,9 @@ func missing(call string) Class {
 	return ClassTerminal
 }
 
+// reasonLate is for calls whose time was up.
+const reasonLate = "no answer in time"
+
 // transportReason words an error of the connection without what varies from try
 // to try, and tells whether the call was certainly not sent. The order matters:
 // a timeout while connecting is both.
@@ -139,7 +142,7 @@ func transportReason(err error) (reason string, notSent bool) {
 	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return "server does not speak TLS", true
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time", false
+		return reasonLate, false
 	}
 	if reason := certificateReason(err); reason != "" {
 		return reason, true

@@ -367,6 +367,7 @@ func TestFleetSyncWhileInUse(t *testing.T) {
 
 func TestRecordsPageByPage(t *testing.T) {
 	t.Parallel()
+	const most = 5000
 	records := func(from, to int) []model.DeploymentRecord {
 		var page []model.DeploymentRecord
 		for i := from; i < to; i++ {
@@ -396,12 +397,12 @@ func TestRecordsPageByPage(t *testing.T) {
 		"ids that cannot be used": {RecordFilter{}, func(RecordFilter) []model.DeploymentRecord {
 			return []model.DeploymentRecord{{ID: "a\nb"}, {ID: ""}, {ID: "u"}}
 		}, 1, 2},
-		"pages without end are ended": {RecordFilter{}, func(f RecordFilter) []model.DeploymentRecord { return records(f.Offset, f.Offset+f.Limit) }, maxRecords, maxRecords / recordPage},
+		"pages without end are ended": {RecordFilter{}, func(f RecordFilter) []model.DeploymentRecord { return records(f.Offset, f.Offset+f.Limit) }, most, most / recordPage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			calls := 0
-			got, err := listRecords(test.filter, func(filter RecordFilter) ([]model.DeploymentRecord, error) {
+			got, err := listRecords(test.filter, most, func(filter RecordFilter) ([]model.DeploymentRecord, error) {
 				calls++
 				return test.ask(filter), nil
 			})
@@ -411,7 +412,7 @@ func TestRecordsPageByPage(t *testing.T) {
 		})
 	}
 	failing := errors.New("no")
-	if _, err := listRecords(RecordFilter{}, func(f RecordFilter) ([]model.DeploymentRecord, error) {
+	if _, err := listRecords(RecordFilter{}, most, func(f RecordFilter) ([]model.DeploymentRecord, error) {
 		if f.Offset > 0 {
 			return nil, failing
 		}

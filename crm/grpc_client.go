@@ -214,7 +214,7 @@ func (c *GRPCClient) Record(ctx context.Context, from Origin, id string) (model.
 
 // Records implements Client.
 func (c *GRPCClient) Records(ctx context.Context, from Origin, filter RecordFilter) ([]model.DeploymentRecord, error) {
-	return listRecords(filter, func(page RecordFilter) ([]model.DeploymentRecord, error) {
+	return listRecords(filter, maxRecords, func(page RecordFilter) ([]model.DeploymentRecord, error) {
 		var answer *crmpb.ListClassRuntimesResponse
 		err := c.read(ctx, CallRecords, from, unary(crmpb.NewDeploymentServiceClient, crmpb.DeploymentServiceClient.ListClassRuntimes, filterToProto(page), &answer))
 		if err != nil {

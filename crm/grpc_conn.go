@@ -37,6 +37,8 @@ type grpcConn struct {
 	tls  *tlsState
 	// failure is why the last attempt to connect failed.
 	failure atomic.Pointer[error]
+	// failed: a call has found that there is no connection.
+	failed atomic.Bool
 
 	// users and retired are guarded by the pool's mu: a retired connection is
 	// closed when its last call has ended.
@@ -124,6 +126,9 @@ func closeConn(conn *grpcConn) {
 
 // pausing tells whether calls would fail without an attempt to connect.
 func (c *grpcConn) pausing() bool {
+	if c.failed.Load() {
+		return true // the state may lag behind
+	}
 	switch c.conn.GetState() {
 	case connectivity.TransientFailure, connectivity.Shutdown:
 		return true

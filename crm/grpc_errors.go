@@ -53,8 +53,10 @@ var grpcCodes = map[codes.Code]struct {
 // callError turns a failed call into an error that says what it means.
 func (c *GRPCClient) callError(ctx context.Context, call string, err error, answer *grpcAnswer, conn *grpcConn) error {
 	st, _ := status.FromError(err)
-	if ctx.Err() != nil && (st.Code() == codes.DeadlineExceeded || st.Code() == codes.Canceled) {
-		return &CallError{Cluster: c.cluster, Call: call, Class: ClassRetryable, Reason: "no answer in time", NotSent: !answer.sent(), Err: err}
+	// The CRM knows our deadline and may end the call a moment before we do.
+	late := st.Code() == codes.DeadlineExceeded && !answer.answered()
+	if late || ctx.Err() != nil && (st.Code() == codes.DeadlineExceeded || st.Code() == codes.Canceled) {
+		return &CallError{Cluster: c.cluster, Call: call, Class: ClassRetryable, Reason: reasonLate, NotSent: !answer.sent(), Err: err}
 	}
 	if reason := localReason(st, c.cfg.MaxResponseBytes); reason != "" {
 		return &CallError{Cluster: c.cluster, Call: call, Class: ClassRetryable, Status: http.StatusOK, Reason: reason, Err: err}
@@ -66,6 +68,9 @@ func (c *GRPCClient) callError(ctx context.Context, call string, err error, answ
 	reason := "answered " + st.Code().String()
 	if text := Printable(st.Message()); text != "" {
 		reason += ": " + text
+	}
+	if st.Code() == codes.DeadlineExceeded {
+		reason = reasonLate // as above
 	}
 	return &CallError{Cluster: c.cluster, Call: call, Class: class, Status: httpStatus, Reason: reason, Err: err}
 }
@@ -99,10 +104,18 @@ func localReason(st *status.Status, limit int64) string {
 	return ""
 }
 
+// reasonNoGRPC is for a connection that was made and came to nothing. A server
+// that refuses a client certificate under TLS 1.3 may close so fast that its
+// alert is lost, so this may be the reason too.
+const reasonNoGRPC = "server closed the connection, or does not speak gRPC"
+
 // connectionError is for calls that the CRM did not answer.
 func (c *GRPCClient) connectionError(call string, st *status.Status, answer *grpcAnswer, conn *grpcConn, err error) error {
 	failed := &CallError{Cluster: c.cluster, Call: call, Class: ClassRetryable, NotSent: !answer.sent(), Err: err}
 	cause := conn.lastFailure()
+	if !answer.sent() {
+		conn.failed.Store(true)
+	}
 	switch {
 	case answer.sent():
 		failed.Reason = "connection was lost"
@@ -111,7 +124,7 @@ func (c *GRPCClient) connectionError(call string, st *status.Status, answer *grp
 	case st.Code() == codes.ResourceExhausted:
 		failed.Class, failed.Reason = ClassTerminal, "unit is too large to be sent"
 	default:
-		failed.Reason = "server does not speak gRPC"
+		failed.Reason = reasonNoGRPC
 	}
 	return failed
 }

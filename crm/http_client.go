@@ -122,7 +122,7 @@ func (c *HTTPClient) Record(ctx context.Context, from Origin, id string) (model.
 
 // Records implements Client.
 func (c *HTTPClient) Records(ctx context.Context, from Origin, filter RecordFilter) ([]model.DeploymentRecord, error) {
-	return listRecords(filter, func(page RecordFilter) ([]model.DeploymentRecord, error) {
+	return listRecords(filter, maxRecords, func(page RecordFilter) ([]model.DeploymentRecord, error) {
 		path := "/api/v1/deployment-records"
 		if query := page.query(); len(query) > 0 {
 			path += "?" + query.Encode()

@@ -12,8 +12,8 @@ const maxRecords = 200_000
 // listRecords asks for the records of a filter. With a limit that is one page, as
 // the CRM gives it. Without one it goes on page by page and keeps each id once.
 // Offsets shift when units come and go meanwhile: a record may be missed, which
-// callers must expect.
-func listRecords(filter RecordFilter, ask func(RecordFilter) ([]model.DeploymentRecord, error)) ([]model.DeploymentRecord, error) {
+// callers must expect. It ends when it has most.
+func listRecords(filter RecordFilter, most int, ask func(RecordFilter) ([]model.DeploymentRecord, error)) ([]model.DeploymentRecord, error) {
 	if filter.Limit > 0 {
 		page, err := ask(filter)
 		return append([]model.DeploymentRecord{}, page...), err
@@ -36,7 +36,7 @@ func listRecords(filter RecordFilter, ask func(RecordFilter) ([]model.Deployment
 		// A short page is no end: the CRM's own limit may be smaller. One that
 		// heeds no limit gave everything, one that heeds no offset gives the
 		// same again.
-		if len(records) == before || len(page) > filter.Limit || len(records) >= maxRecords {
+		if len(records) == before || len(page) > filter.Limit || len(records) >= most {
 			return records, nil
 		}
 		filter.Offset += len(page)

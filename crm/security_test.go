@@ -304,6 +304,7 @@ func TestClientCertificates(t *testing.T) {
 	mixed := right
 	mixed.KeyFile = clientPair(t, ca, dir, "mixed", trusted).KeyFile
 
+	const refused = "TLS connection was refused"
 	for name, test := range map[string]struct {
 		server *tls.Config
 		tls    TLSConfig
@@ -315,10 +316,10 @@ func TestClientCertificates(t *testing.T) {
 		"that is required":                  {server: server, tls: right},
 		"in one file with its key":          {server: server, tls: both, auth: AuthCertificate},
 		"from the folder":                   {server: server, tls: trusted, dir: secrets, auth: AuthCertificate},
-		"that is missing":                   {server: server, tls: trusted, reason: "TLS connection was refused"},
+		"that is missing":                   {server: server, tls: trusted, reason: refused},
 		"that is missing and configured so": {server: server, tls: trusted, dir: t.TempDir(), auth: AuthCertificate, reason: "TLS settings cannot be used"},
-		"of another authority":              {server: server, tls: clientPair(t, other, dir, "wrong", trusted), reason: "TLS connection was refused"},
-		"that has expired":                  {server: later, tls: right, reason: "TLS connection was refused"},
+		"of another authority":              {server: server, tls: clientPair(t, other, dir, "wrong", trusted), reason: refused},
+		"that has expired":                  {server: later, tls: right, reason: refused},
 		"with another's key":                {server: server, tls: mixed, reason: "TLS settings cannot be used"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -334,7 +335,11 @@ func TestClientCertificates(t *testing.T) {
 					return
 				}
 				got := failure(t, client)
-				contains(t, got.Reason, test.reason)
+				// The server's alert can be overtaken by the end of the connection.
+				lost := test.reason == refused && (got.Reason == reasonNoGRPC || got.Reason == "connection was lost")
+				if !lost {
+					contains(t, got.Reason, test.reason)
+				}
 				if caller.Load() != nil {
 					t.Error("the call arrived")
 				}

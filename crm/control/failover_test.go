@@ -86,6 +86,8 @@ func (w *world) passed(d time.Duration, names ...string) {
 func TestSixOfTenClustersDieAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 10)
+	// On a busy machine clusters may take that long to return one after the other.
+	w.cfg.Failover.BrakeHoldOff = 3 * time.Second
 	w.lead(1)
 	w.waitFor(model.ClusterHealthy, w.names...)
 	w.populate()
@@ -245,26 +247,32 @@ func TestLeaderChangeDuringTheToleration(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 4)
+	labelled := w.crmCfg.Clusters["c0"]
+	labelled.Labels = map[string]string{"only": "here"}
+	w.crmCfg.Clusters["c0"] = labelled
 	w.lead(1)
 	w.waitFor(model.ClusterHealthy, w.names...)
 	one := uint32(1)
 	for n := range 6 {
 		w.deploy(fmt.Sprintf("free-%d", n), func(d *model.Deployment) { d.Placement = &model.Placement{Clusters: &one} })
 	}
-	w.deploy("named", func(d *model.Deployment) { d.TargetEnvs = []string{"c0"} })
+	w.deploy("bound", func(d *model.Deployment) { d.Placement = &model.Placement{Selector: map[string]string{"only": "here"}} })
 	w.settled()
 	w.mark("c0", true)
 	until(t, "who can has left", func() bool {
 		for key, in := range w.placement() {
-			if key != "named" && slices.Contains(in, "c0") {
+			if key != "bound" && slices.Contains(in, "c0") {
 				return false
 			}
 		}
-		return true
+		return len(w.events("NoFit")) > 0
 	}, w.history)
 	w.settled()
-	if got := w.placement()["named"]; !slices.Equal(got, []string{"c0"}) {
+	if got := w.placement()["bound"]; !slices.Equal(got, []string{"c0"}) {
 		t.Errorf("a deployment without another cluster to go to: got it in %v, want it kept", got)
+	}
+	if got := w.events("NoFit"); len(got) != 1 {
+		t.Errorf("got %d events of no fit, want one however often it is asked for", len(got))
 	}
 	w.madeBeforeBroken()
 	w.mark("c0", false)

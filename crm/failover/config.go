@@ -18,8 +18,8 @@ type Config struct {
 	// Recovery is how long a cluster must have been healthy before deployments
 	// that left it may come back.
 	Recovery time.Duration
-	// BrakeHoldOff is how long most clusters must look alive again before
-	// evictions go on.
+	// BrakeHoldOff is how long most clusters must look alive again, and no
+	// further one have returned, before evictions go on.
 	BrakeHoldOff time.Duration
 	// RetryInterval is the time before the dispatcher is asked again for a move
 	// that it has not made, because no cluster fitted for instance.

@@ -59,7 +59,9 @@ type move struct {
 // planner's rule that it stays when nothing fits is enough.
 const minBrakeClusters = 3
 
-// judgeBrake puts the brake on at once and takes it off after the hold-off.
+// judgeBrake puts the brake on at once and takes it off after the hold-off. That
+// begins anew with each cluster that returns: after an outage they come one by
+// one, and those that are still to come must not be emptied meanwhile.
 func (r *round) judgeBrake() {
 	suspects := 0
 	for _, cluster := range r.in.Clusters {
@@ -78,8 +80,10 @@ func (r *round) judgeBrake() {
 	switch {
 	case most(r.out.Lost):
 		brake = Brake{On: true}
-	case brake.On && brake.ClearSince.IsZero():
-		brake.ClearSince = r.now
+	case brake.On && (brake.ClearSince.IsZero() || r.out.Lost < brake.Lost):
+		brake.ClearSince, brake.Lost = r.now, r.out.Lost
+	case brake.On:
+		brake.Lost = r.out.Lost
 	}
 	if brake.On && !brake.ClearSince.IsZero() && !r.now.Before(brake.ClearSince.Add(r.cfg.BrakeHoldOff)) {
 		brake = Brake{}

@@ -237,6 +237,14 @@ func TestBrakeIsReleasedAfterTheHoldOff(t *testing.T) {
 	if !again.Memory.Brake.On || !again.Memory.Brake.ClearSince.IsZero() {
 		t.Errorf("lost again within the hold-off: got %+v, want the hold-off to begin anew", again.Memory.Brake)
 	}
+	returning := decide(clear.Memory, 1, noon.Add(30*time.Second))
+	if want := noon.Add(30*time.Second + cfg.BrakeHoldOff); !returning.Next.Equal(want) {
+		t.Errorf("another one returns: got the end at %v, want the hold-off to begin anew, until %v", returning.Next, want)
+	}
+	worse := decide(clear.Memory, 3, noon.Add(30*time.Second))
+	if want := noon.Add(time.Second + cfg.BrakeHoldOff); !worse.Next.Equal(want) {
+		t.Errorf("another one is lost: got the end at %v, want it to stay at %v", worse.Next, want)
+	}
 	released := decide(clear.Memory, 2, noon.Add(time.Second+cfg.BrakeHoldOff))
 	if released.Memory.Brake.On || len(released.Evict) != 1 {
 		t.Errorf("after the hold-off: got on %v and evictions %v, want off and one", released.Memory.Brake.On, released.Evict)

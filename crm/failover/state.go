@@ -68,9 +68,11 @@ type Memory struct {
 // Brake holds back evictions while most clusters look lost.
 type Brake struct {
 	On bool
-	// ClearSince is when most clusters began to look alive again; zero while
-	// they do not.
+	// ClearSince is since when most clusters look alive again and no further one
+	// has returned; zero while most look lost.
 	ClearSince time.Time
+	// Lost is how many clusters looked lost then.
+	Lost int
 }
 
 // Budget is a bucket of moves, filled at a steady rate.

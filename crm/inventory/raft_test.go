@@ -71,7 +71,7 @@ func TestEveryNodeOfARaftClusterAgrees(t *testing.T) {
 		return commands
 	}
 	index := write(t, nodes.Node(leader), putPackage(t, "shop", classNames...))
-	onEveryNode(t, nodes, inventories, max(index, write(t, nodes.Node(leader), some(150)...)))
+	onEveryNode(t, nodes, inventories, max(index, write(t, nodes.Node(leader), some(80)...)))
 
 	// A node that was cut off gets a snapshot in place of the changes that it
 	// missed, and its inventory has to load anew.
@@ -81,10 +81,10 @@ func TestEveryNodeOfARaftClusterAgrees(t *testing.T) {
 	for ; interruptions.Get() == before && rounds < 10; rounds++ {
 		nodes.Partition(behind)
 		index = 0
-		for n := range 60 {
+		for n := range 40 {
 			index = max(index, write(t, nodes.Node(leader), putCluster(t, named("late", n), nil)))
 		}
-		index = max(index, write(t, nodes.Node(leader), some(150)...))
+		index = max(index, write(t, nodes.Node(leader), some(80)...))
 		nodes.Heal()
 		onEveryNode(t, nodes, inventories, index)
 		leader = nodes.Leader(t)
@@ -92,7 +92,7 @@ func TestEveryNodeOfARaftClusterAgrees(t *testing.T) {
 	if interruptions.Get() == before {
 		t.Errorf("the node that was cut off %d times: got no interruption, so the test has not shown a reload", rounds)
 	}
-	if _, known := inventories[behind].Cluster(named("late", 59)); !known {
+	if _, known := inventories[behind].Cluster(named("late", 39)); !known {
 		t.Error("the node that was cut off does not know a cluster that was added meanwhile")
 	}
 

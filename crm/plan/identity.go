@@ -3,10 +3,8 @@ package plan
 import (
 	"crypto/sha256"
 	"encoding/base32"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/oprc/oprc-pm/model"
@@ -19,33 +17,65 @@ const (
 	idHashLength = 16
 )
 
-// hashUnit digests what the units of a plan share. Neither generation nor the id
-// itself counts, so an update leaves alone a unit that it does not change.
+// hashCommon digests what the units of a plan share. Neither generation nor the id
+// itself counts, so an update leaves alone a unit that it does not change. Nor do
+// the names of the clusters that the data grid's nodes are in, only the ids of all
+// nodes (sorted): when one place moves, the others' units stay.
 //
-// The digest is over the unit's JSON. A change of model.DeploymentUnit that
-// changes this JSON gives every unit a new id, and so replaces every unit there
-// is when the release is rolled out. A golden test guards against doing that
-// unawares.
-func hashUnit(unit model.DeploymentUnit) [sha256.Size]byte {
+// The digest is over JSON. A change of model.DeploymentUnit that changes this JSON
+// gives every unit a new id, and so replaces every unit there is when the release
+// is rolled out. A golden test guards against doing that unawares.
+func hashCommon(unit model.DeploymentUnit, grid model.UnitODGM, nodes []uint64) [sha256.Size]byte {
 	unit.ID, unit.Generation = "", 0
-	unit.TargetEnv, unit.TargetCluster, unit.SelectedTemplate = "", "", ""
-	content, err := json.Marshal(unit)
+	grid.EnvNodeIDs, grid.NodeID = nil, 0
+	unit.ODGM = &grid
+	return sha256.Sum256(fmt.Appendf(encode(unit, unit.DeploymentKey), "%d", nodes))
+}
+
+// hashTemplate digests what a deployment wants of its units, wherever and however
+// many they are.
+func hashTemplate(d *model.Deployment, class model.Class, functions []model.FunctionDeploymentSpec) string {
+	functions, _ = unitFunctions(functions, 0)
+	grid := wishedGrid(d)
+	var nodes map[string][]uint64
+	if d.ODGM != nil {
+		nodes = d.ODGM.EnvNodeIDs
+	}
+	return shortHash(sha256.Sum256(encode(struct {
+		Unit      model.DeploymentUnit
+		Templates map[string]string
+		Nodes     map[string][]uint64
+	}{
+		Unit: model.DeploymentUnit{
+			DeploymentKey: d.Key, PackageName: d.PackageName, ClassKey: d.ClassKey, Functions: functions,
+			FunctionBindings: notNil(class.FunctionBindings), NFRRequirements: d.NFRRequirements,
+			ODGM: &grid, Telemetry: fillTelemetry(d.Telemetry),
+		},
+		Templates: d.EnvTemplates, Nodes: nodes,
+	}, d.Key)))
+}
+
+func encode(v any, deployment string) []byte {
+	content, err := json.Marshal(v)
 	if err != nil {
 		// Only a NaN or infinite number cannot be encoded, and none of them can
 		// have been decoded from the document that the plan is made of.
-		panic(fmt.Sprintf("plan: encode unit of deployment %s: %v", unit.DeploymentKey, err))
+		panic(fmt.Sprintf("plan: encode units of deployment %s: %v", deployment, err))
 	}
-	return sha256.Sum256(content)
+	return content
 }
 
 // unitID names a unit after its content: the same wish always has the same id,
-// and another wish another one. shared is the hashUnit of all units of the plan;
+// and another wish another one. common is the hashCommon of all units of the plan;
 // what only this one has is added here, so that a plan for many clusters encodes
 // the common part once.
-func unitID(shared [sha256.Size]byte, unit model.DeploymentUnit) string {
-	sum := sha256.Sum256(fmt.Appendf(shared[:], "%q %q %q", unit.TargetEnv, unit.TargetCluster, unit.SelectedTemplate))
-	hash := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:idHashLength]
-	return idBase(unit.ClassKey) + "-" + hash
+func unitID(common [sha256.Size]byte, unit model.DeploymentUnit, nodes []uint64) string {
+	sum := sha256.Sum256(fmt.Appendf(common[:], "%q %q %q %d", unit.TargetEnv, unit.TargetCluster, unit.SelectedTemplate, nodes))
+	return idBase(unit.ClassKey) + "-" + shortHash(sum)
+}
+
+func shortHash(sum [sha256.Size]byte) string {
+	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:]))[:idHashLength]
 }
 
 // idBase makes the readable part of a unit's id: lower case, DNS-safe, beginning
@@ -65,42 +95,4 @@ func idBase(classKey string) string {
 		clean = "a" + clean
 	}
 	return strings.TrimRight(clean[:min(len(clean), maxUnitID-1-idHashLength)], "-")
-}
-
-// planNodeIDs gives every selected environment at least one data grid node id.
-// Ids that the client gave are kept; those of environments that are not selected
-// are dropped, because no node would answer to them. The others follow from the
-// deployment's and the environment's names, so they are stable, and are never 0
-// and never the same for two environments of a deployment.
-func planNodeIDs(deployment string, selected []string, given map[string][]uint64) map[string][]uint64 {
-	ids := make(map[string][]uint64, len(selected))
-	taken := map[uint64]bool{0: true}
-	for _, env := range selected {
-		if len(given[env]) > 0 {
-			ids[env] = slices.Clone(given[env])
-			for _, id := range ids[env] {
-				taken[id] = true
-			}
-		}
-	}
-	// In the order of names, so that a collision is resolved in the same way
-	// however the targets are ordered.
-	for _, env := range slices.Sorted(slices.Values(selected)) {
-		if ids[env] != nil {
-			continue
-		}
-		for try := 0; ids[env] == nil; try++ {
-			if id := nodeID(deployment, env, try); !taken[id] {
-				taken[id] = true
-				ids[env] = []uint64{id}
-			}
-		}
-	}
-	return ids
-}
-
-// nodeID is 32 bits wide: existing data grids were given no wider ones.
-func nodeID(deployment, env string, try int) uint64 {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d", deployment, env, try))
-	return uint64(binary.BigEndian.Uint32(sum[:]))
 }

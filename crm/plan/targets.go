@@ -1,0 +1,120 @@
+package plan
+
+import "slices"
+
+// target is a cluster that the deployment names.
+type target struct {
+	name    string
+	cluster int
+}
+
+// group is a set of clusters of which a number is chosen: those of a targeted
+// environment, or all candidates when nothing is targeted.
+type group struct {
+	// environment is empty when nothing is targeted.
+	environment string
+	members     []int // sorted
+	wish        string
+	scope       scope
+	// number of places that are wanted; decided is to be remembered.
+	number  int
+	decided bool
+	// up is how available the selected members are together.
+	up reliability
+	// fit are the members that could get a new place, apart from what depends on
+	// the rest of the selection.
+	fit []int
+	// leaving are the places that are to be left, standing those of clusters that
+	// stand in for members: indices into PlacedOn, those first that matter most.
+	leaving, standing []int
+}
+
+func (g *group) has(i int) bool {
+	_, found := slices.BinarySearch(g.members, i)
+	return found
+}
+
+// readTargets works out between what clusters there is a choice. unknown are the
+// targets that name nothing. Being available is an offer, not a wish: what is not
+// known of available_envs is passed over.
+func (w *work) readTargets() (unknown []string) {
+	available := w.available()
+	if len(w.d.TargetEnvs) == 0 {
+		if len(available) > 0 {
+			w.addGroup("", available)
+		}
+		return nil
+	}
+	seen := make(map[string]bool, len(w.d.TargetEnvs))
+	for _, name := range w.d.TargetEnvs {
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		if i := w.find(name); i >= 0 {
+			w.states[i].named = true
+			w.named = append(w.named, target{name: name, cluster: i})
+		} else if members := w.membersOf(name); len(members) > 0 {
+			w.addGroup(name, members)
+		} else {
+			unknown = append(unknown, name)
+		}
+	}
+	w.standIns = available
+	if len(available) == 0 {
+		w.standIns = all(len(w.clusters))
+	}
+	w.standInScope = w.newScope(w.standIns)
+	return unknown
+}
+
+func (w *work) addGroup(environment string, members []int) {
+	w.groups = append(w.groups, group{
+		environment: environment, members: members, scope: w.newScope(members),
+		wish: w.want.digest(environment, w.terms.requirements()), up: newReliability(w.want.quorum),
+	})
+}
+
+// available returns the clusters that available_envs offers, all if it is empty,
+// sorted.
+func (w *work) available() []int {
+	if len(w.d.AvailableEnvs) == 0 {
+		return all(len(w.clusters))
+	}
+	offered := make([]bool, len(w.clusters))
+	for _, name := range w.d.AvailableEnvs {
+		if i := w.find(name); i >= 0 {
+			offered[i] = true
+			continue
+		}
+		for _, i := range w.membersOf(name) {
+			offered[i] = true
+		}
+	}
+	var members []int
+	for i, yes := range offered {
+		if yes {
+			members = append(members, i)
+		}
+	}
+	return members
+}
+
+// membersOf returns the clusters of an environment, sorted.
+func (w *work) membersOf(environment string) []int {
+	var members []int
+	for i := range w.clusters {
+		if slices.Contains(w.clusters[i].Environments, environment) {
+			members = append(members, i)
+		}
+	}
+	return members
+}
+
+func all(n int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = i
+	}
+	return list
+}
