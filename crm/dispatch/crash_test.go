@@ -174,6 +174,7 @@ func crashScenarios() map[string]crashScenario {
 		},
 		"return to the last good revision": {
 			change: func(w *world) {
+				w.sims["a"].SetFaults(sim.Faults{Units: []sim.UnitFault{{Image: "img:bad", Condition: "Pending"}}})
 				w.sims["b"].SetFaults(sim.Faults{Units: []sim.UnitFault{{Image: "img:bad", Refuse: 422}}})
 				d := cart("a", "b")
 				bad, yes := "img:bad", true
