@@ -39,6 +39,8 @@ func startFleet(t testing.TB, store *memory.Store) *fleet {
 	t.Helper()
 	f := &fleet{inventory: inventory.New(store, nil, nil)}
 	cfg := crm.DefaultConfig()
+	// Repetitions would take what the short deadline of these tests leaves.
+	cfg.Defaults.RetryAttempts = 1
 	var err error
 	if f.clients, err = crm.NewFleet(cfg, metrics.NewSet(), nil); err != nil {
 		t.Fatal(err)

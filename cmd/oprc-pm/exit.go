@@ -75,7 +75,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitNotFound
 	case model.CodeConflict, model.CodeFailedPrecondition:
 		return exitConflict
-	case model.CodeUnavailable, model.CodeUnknownOutcome, model.CodeThrottled:
+	case model.CodeUnavailable, model.CodeUnknownOutcome, model.CodeThrottled,
+		model.CodeClusterFailed, model.CodeClusterUnavailable, model.CodeClusterTimeout:
 		return exitUnavailable
 	}
 	return exitFailure
