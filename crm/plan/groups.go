@@ -115,10 +115,12 @@ func (w *work) number(g *group, staying []int) {
 			availabilities = append(availabilities, s.availability)
 		}
 	}
+	held := len(availabilities) + len(staying) + len(g.leaving) + len(g.standing)
 	for _, at := range staying {
-		availabilities = append(availabilities, w.states[w.find(w.d.PlacedOn[at].Cluster)].availability)
+		if !w.isStanding(g, at) {
+			availabilities = append(availabilities, w.states[w.find(w.d.PlacedOn[at].Cluster)].availability)
+		}
 	}
-	held := len(availabilities) + len(g.leaving) + len(g.standing)
 	availabilities = append(availabilities, w.best(g.fit, staying)...)
 	g.number, g.decided = w.want.number(availabilities)
 	if same && held > g.number {

@@ -44,7 +44,7 @@ func (w *work) take(p place) {
 	s := &w.states[p.cluster]
 	s.taken, s.reserved = true, false
 	s.self = p.standsFor == ""
-	w.countSpread(p.cluster)
+	w.countSpread(p.cluster, 1)
 	w.places = append(w.places, p)
 }
 
@@ -56,27 +56,31 @@ func (w *work) strand(p place, left rejection) {
 	w.stranded = append(w.stranded, w.clusters[p.cluster].Name)
 }
 
-// choose makes the selection. What may stay is settled first, then what is to be
-// new, then who stands in, and what is to be left but finds no successor last. New
-// places are tried for again as long as there are any: one may let the spread allow
-// another.
+// choose makes the selection. The named targets come first, since groups count on
+// them. In groups, what may stay is settled first, then what is new, then who
+// stands in, and what is to be left but finds no successor last. New places are
+// tried for again as long as there are any: one may let the spread allow another.
 func (w *work) choose() {
 	pending := w.settleNamed()
+	if len(pending) > 0 {
+		w.reserveGroups(1)
+		pending = slices.DeleteFunc(pending, w.standIn)
+		w.reserveGroups(-1)
+	}
+	for _, p := range pending {
+		w.giveUp(p)
+	}
 	for g := range w.groups {
 		w.settleGroup(&w.groups[g])
 	}
 	for before := -1; before != len(w.places); {
 		before = len(w.places)
-		pending = slices.DeleteFunc(pending, w.standIn)
 		for g := range w.groups {
 			w.fill(&w.groups[g])
 		}
 		for g := range w.groups {
 			w.standInGroup(&w.groups[g])
 		}
-	}
-	for _, p := range pending {
-		w.giveUp(p)
 	}
 	for g := range w.groups {
 		w.keepGroup(&w.groups[g])
@@ -85,6 +89,21 @@ func (w *work) choose() {
 	w.succeed()
 	for g := range w.groups {
 		w.remember(&w.groups[g])
+	}
+}
+
+// reserveGroups keeps stand-ins for named targets (count 1) away from the clusters
+// in which groups have places, and makes those count for the spread; -1 undoes it.
+func (w *work) reserveGroups(count int) {
+	for at := range w.d.PlacedOn {
+		i := w.find(w.d.PlacedOn[at].Cluster)
+		if i < 0 || w.states[i].placed != at || w.states[i].named || w.states[i].taken {
+			continue
+		}
+		if slices.ContainsFunc(w.groups, func(g group) bool { return g.has(i) || w.isStanding(&g, at) }) {
+			w.states[i].reserved = count > 0
+			w.countSpread(i, count)
+		}
 	}
 }
 

@@ -119,11 +119,11 @@ func (w *work) spreads(i int, s scope) bool {
 	return true
 }
 
-// countSpread takes note of a place in a cluster.
-func (w *work) countSpread(i int) {
+// countSpread takes note of so many more places in a cluster.
+func (w *work) countSpread(i, more int) {
 	for k := range w.spread {
 		if domain := w.spread[k].domain[i]; domain >= 0 {
-			w.spread[k].counts[domain]++
+			w.spread[k].counts[domain] += more
 		}
 	}
 }
