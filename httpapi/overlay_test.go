@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -110,7 +111,7 @@ func TestOverlayPassesErrorsOn(t *testing.T) {
 			}
 			return true, nil
 		})
-		if err != context.Canceled {
+		if !errors.Is(err, context.Canceled) {
 			t.Errorf("error at %s: got %v", at, err)
 		}
 	}

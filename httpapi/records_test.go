@@ -71,7 +71,7 @@ func TestRecordShapes(t *testing.T) {
 		runtimesPath + "/cart-k3x9a0bz":                                                                     want,
 		recordsPath + "/cart-k3x9a0bz?cluster=edge-1":                                                       want,
 		recordsPath + "/cart-k3x9a0bz?env=edge-1&cluster=ignored":                                           want,
-		statusPath + "/cart-k3x9a0bz": `{"id":"cart-k3x9a0bz","status":"Running","phase":"Unknown","message":"Available","last_updated":"2026-01-02T03:04:05.1+00:00"}`,
+		statusPath + "/cart-k3x9a0bz":                                                                       `{"id":"cart-k3x9a0bz","status":"Running","phase":"Unknown","message":"Available","last_updated":"2026-01-02T03:04:05.1+00:00"}`,
 	} {
 		got := a.must(a.get(path), 200)
 		if diff := cmp.Diff(decode[any](t, []byte(want)), decode[any](t, got.body)); diff != "" {
