@@ -238,9 +238,10 @@ func TestControlPlaneThatLostItsStateAdopts(t *testing.T) {
 	empty := newWorld(t, 0)
 	w.store = empty.store
 	w.cfg.Drift.OrphanPolicy = drift.OrphanAdopt
-	w.lead(2)
-	w.waitFor(model.ClusterHealthy, w.names...)
+	// On a busy machine the dispatcher may take that long to get to it.
+	w.cfg.Drift.ConfirmDelay, w.cfg.Drift.Interval = 500*time.Millisecond, 500*time.Millisecond
 	deploy()
+	w.lead(2)
 	until(t, "what is not wanted is told of", func() bool { return len(w.events(drift.ReasonOrphanFound)) == 1 && w.isSettled("cart") }, w.history)
 	if diff := cmp.Diff(w.held(), held); diff != "" {
 		t.Errorf("units: got -, want +\n%s", diff)
