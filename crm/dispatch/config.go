@@ -9,7 +9,8 @@ import (
 // Config tunes the reconcile loop.
 type Config struct {
 	// Workers is the number of deployments looked at concurrently. They compute
-	// and write; they never wait for a CRM.
+	// and write; they never wait for a CRM. Most of their time is the wait for a
+	// commit, so there are far more of them than processors.
 	Workers int
 	// ResyncInterval is the time between two looks at every deployment, whether
 	// or not something changed. Jittered by a tenth.
@@ -48,7 +49,7 @@ type Config struct {
 // DefaultConfig returns the defaults.
 func DefaultConfig() Config {
 	return Config{
-		Workers:              4,
+		Workers:              32,
 		ResyncInterval:       5 * time.Minute,
 		ReplanInterval:       time.Minute,
 		PollMin:              50 * time.Millisecond,
