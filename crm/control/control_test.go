@@ -274,6 +274,36 @@ func TestOrphanIsRemoved(t *testing.T) {
 	until(t, "it is told", func() bool { return len(w.events(drift.ReasonOrphanRemoved)) == 1 }, w.history)
 }
 
+// TestDriftOverGRPC: CRMs that speak gRPC know units by names of their own, and
+// are looked at all the same.
+func TestDriftOverGRPC(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 2)
+	w.overGRPC("c1")
+	w.cfg.Drift.OrphanPolicy = drift.OrphanRemove
+	w.lead(1)
+	w.waitFor(model.ClusterHealthy, w.names...)
+	w.deploy("cart", func(d *model.Deployment) { d.TargetEnvs = []string{"c1"} })
+	w.settled()
+	held := w.held()
+	records := func(name string) uint64 { return w.sims[name].Counts()["records"] }
+	w.looked(records, 5)
+	if diff := cmp.Diff(w.held(), held); diff != "" || len(w.events(drift.ReasonOrphanFound, "UnitLost")) > 0 {
+		t.Errorf("units that are looked at: got -, want +\n%s\n%s", diff, w.history())
+	}
+	if lost, err := w.sims["c1"].Lose(strings.Fields(held[0])[1]); err != nil || !lost {
+		t.Fatalf("lose %s: %v, %v", held[0], lost, err)
+	}
+	until(t, "the lost unit is there again", func() bool { return slices.Equal(w.held(), held) }, w.history)
+	w.settled()
+	orphan := model.DeploymentUnit{ID: "cart-aaaaaaaaaaaaaaa2", DeploymentKey: "x", PackageName: "shop", ClassKey: "Cart"}
+	if err := w.sims["c1"].Inject(orphan); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the orphan is removed", func() bool { return len(w.events(drift.ReasonOrphanRemoved)) == 1 }, w.history)
+	w.settled()
+}
+
 // TestRunEndsWhileCallsHang: a leadership that is lost must not wait for CRMs.
 func TestRunEndsWhileCallsHang(t *testing.T) {
 	t.Parallel()

@@ -96,6 +96,19 @@ func newWorld(t *testing.T, clusters int) *world {
 // startSim serves a simulated cluster until the test ends, and returns its URL.
 func (w *world) startSim(name string) string {
 	w.t.Helper()
+	return w.serveSim(name, func(l net.Listener) sim.Endpoints { return sim.Endpoints{HTTP: l} })
+}
+
+// overGRPC has a cluster speak gRPC. It is called before anybody leads.
+func (w *world) overGRPC(name string) {
+	w.t.Helper()
+	cluster := crm.DefaultClusterConfig(name, w.serveSim(name, func(l net.Listener) sim.Endpoints { return sim.Endpoints{GRPC: l} }))
+	cluster.Protocol = model.ProtocolGRPC
+	w.crmCfg.Clusters[name] = cluster
+}
+
+func (w *world) serveSim(name string, endpoints func(net.Listener) sim.Endpoints) string {
+	w.t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
@@ -105,7 +118,7 @@ func (w *world) startSim(name string) string {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := s.Run(ctx, listener); err != nil {
+		if err := s.Serve(ctx, endpoints(listener)); err != nil {
 			w.t.Errorf("simulated cluster %s: %v", name, err)
 		}
 	})

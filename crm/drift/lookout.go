@@ -2,6 +2,7 @@ package drift
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -132,7 +133,7 @@ func (l *lookout) noteFailure(ctx context.Context, err error) {
 		return
 	}
 	l.figures.failed.Inc()
-	if !l.failing && context.Cause(ctx) != context.Canceled {
+	if !l.failing && !errors.Is(context.Cause(ctx), context.Canceled) {
 		l.failing = true
 		l.deps.Logger.Warn("records of a cluster cannot be listed", "cluster", l.name, "error", err)
 	}

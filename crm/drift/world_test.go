@@ -98,8 +98,6 @@ type world struct {
 	sims  map[string]*sim.Sim
 	cfg   Config
 	sink  *heard
-	// records are the units of cart.
-	records []model.UnitStatus
 }
 
 func newWorld(t *testing.T) *world {

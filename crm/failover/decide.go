@@ -204,7 +204,8 @@ func (r *round) spend() {
 			return false
 		}
 		budget.Moves--
-		r.out.Memory.Asked[m.place] = Ask{At: r.now, Back: back}
+		_, again := r.out.Memory.Asked[m.place]
+		r.out.Memory.Asked[m.place] = Ask{At: r.now, Back: back, Again: again}
 		if back {
 			r.out.Readmit = append(r.out.Readmit, Readmission{m.place, m.message})
 		} else {
@@ -241,7 +242,7 @@ func (r *round) split(moves []move) (first, again []move) {
 			first = append(first, m)
 			continue
 		}
-		if due := ask.At.Add(r.cfg.RetryInterval); r.now.Before(due) {
+		if due := ask.At.Add(r.cfg.patience(ask)); r.now.Before(due) {
 			r.lookAgain(due)
 			continue
 		}
@@ -252,6 +253,19 @@ func (r *round) split(moves []move) (first, again []move) {
 		return r.in.Memory.Asked[a.place].At.Compare(r.in.Memory.Asked[b.place].At)
 	})
 	return first, again
+}
+
+// firstPatience is how long a first answer is waited for.
+const firstPatience = 2 * time.Second
+
+// patience is how long an answer is waited for. The first time it is short: the
+// dispatcher may have begun to lead a moment later than we did, and then has not
+// heard what it was asked for.
+func (c Config) patience(ask Ask) time.Duration {
+	if ask.Again {
+		return c.RetryInterval
+	}
+	return min(firstPatience, c.RetryInterval)
 }
 
 // rate is how many moves a second adds to the budget.

@@ -382,12 +382,22 @@ func TestNoFitMeansKeep(t *testing.T) {
 	}
 	state.Memory = first.Memory
 	soon := cfg.Decide(state, noon.Add(time.Second))
-	if len(soon.Evict) != 0 || len(soon.Withdraw) != 0 || !soon.Next.Equal(noon.Add(cfg.RetryInterval)) {
+	if len(soon.Evict) != 0 || len(soon.Withdraw) != 0 || !soon.Next.Equal(noon.Add(firstPatience)) {
 		t.Errorf("a second later: got %+v, want nothing until the retry", soon)
 	}
+	at := noon.Add(firstPatience)
+	second := cfg.Decide(state, at)
+	if len(second.Evict) != 2 {
+		t.Fatalf("got %d evictions, want both asked for again: the dispatcher may not have heard", len(second.Evict))
+	}
+	state.Memory = second.Memory
+	if later := cfg.Decide(state, at.Add(firstPatience)); len(later.Evict) != 0 || !later.Next.Equal(at.Add(cfg.RetryInterval)) {
+		t.Errorf("after the second time: got %+v, want nothing until the retry interval is over", later)
+	}
 	state.Deployments = append(state.Deployments, opted("new", "c0"))
-	state.Memory.Budget = Budget{Moves: 2, At: noon.Add(cfg.RetryInterval)}
-	later := cfg.Decide(state, noon.Add(cfg.RetryInterval))
+	at = at.Add(cfg.RetryInterval)
+	state.Memory.Budget = Budget{Moves: 2, At: at}
+	later := cfg.Decide(state, at)
 	if diff := cmp.Diff(evicted(later), named("new from c0: Failover", "d000 from c0: Failover")); diff != "" {
 		t.Errorf("at the retry: got -, want +\n%s", diff)
 	}

@@ -87,6 +87,8 @@ type Ask struct {
 	At time.Time
 	// Back: the deployment may return, else it is to leave.
 	Back bool
+	// Again: it was asked for before.
+	Again bool
 }
 
 // Decisions are what is to be done now.
