@@ -141,6 +141,40 @@ func TestRemovedTargetIsCleanedUp(t *testing.T) {
 	w.converged()
 }
 
+func TestObservedConditionIsTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.lead(1)
+	w.put(cart("a"))
+	w.running()
+	report := Report{Unit: w.onlyUnitIn("a"), Deployment: "cart", Condition: "Failed", Message: "out of\nmemory"}
+	w.sims["a"].SetFaults(sim.Faults{Condition: "Failed"})
+	w.leader().Observe("a", report)
+	until(t, "down", func() bool { return w.deployment().Condition == model.DeploymentDown })
+	s, _ := w.situation("cart")
+	if s.units[0].Message != "out of memory" {
+		t.Errorf("message: got %q, want it on one line", s.units[0].Message)
+	}
+	if got := w.events("cart"); count(got, "UnitDown") != 1 {
+		t.Errorf("events: got %v, want one UnitDown", got)
+	}
+	w.sims["a"].SetFaults(sim.Faults{})
+	w.running()
+	// Who is asked about something unknown does nothing.
+	before := w.store.Status().AppliedIndex
+	w.leader().Observe("a", Report{Unit: "nobody", Deployment: "cart", Lost: true})
+	w.leader().Observe("a", Report{Unit: "nobody", Deployment: "nobody", Lost: true})
+	r := w.leader().running()
+	until(t, "the reports were looked at", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.deployments) == 1 && len(r.deployments["cart"].reports) == 0
+	})
+	if after := w.store.Status().AppliedIndex; after != before {
+		t.Errorf("applied index: got %d, want still %d", after, before)
+	}
+}
+
 func TestDeleteRemovesUnitsThenForgets(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -279,6 +313,7 @@ func TestFailuresThenRecovery(t *testing.T) {
 		"half of them": {ErrorRate: 0.5},
 		"refused":      {Status: 422},
 		"redirected":   {Status: 302},
+		"wrong term":   {StaleTerm: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -300,6 +335,62 @@ func TestFailuresThenRecovery(t *testing.T) {
 				t.Errorf("last error: got %q, want none", got)
 			}
 		})
+	}
+}
+
+// TestLostAfterAccept: the cluster took the unit, and nobody heard of it.
+func TestLostAfterAccept(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]sim.Faults{
+		"connection cut":    {Calls: []string{"deploy"}, DropReply: true},
+		"no answer in time": {Calls: []string{"deploy"}, HangReply: true},
+		"garbage":           {Calls: []string{"deploy"}, Garbage: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, withTimeout("a", "100ms"))
+			w.sims["a"].SetFaults(fault)
+			w.lead(1)
+			w.put(cart("a"))
+			until(t, "it was tried twice", func() bool {
+				s, _ := w.situation("cart")
+				return len(s.units) == 1 && s.units[0].Attempts >= 2
+			})
+			s, _ := w.situation("cart")
+			if s.units[0].Phase != model.UnitPending || s.units[0].NextRetryAt == nil || len(w.unitsIn("a")) != 1 {
+				t.Errorf("got %+v and units %v, want it PENDING to be tried again, and one unit", s.units[0], w.unitsIn("a"))
+			}
+			w.sims["a"].SetFaults(sim.Faults{})
+			w.running()
+			w.converged()
+			w.noDuplicates(t)
+		})
+	}
+}
+
+// TestOverGRPC: the same over the other protocol.
+func TestOverGRPC(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, overGRPC)
+	w.lead(1)
+	w.put(cartOf("img:1", "a", "b"))
+	w.settledIn("a", "b")
+	old := w.onlyUnitIn("a")
+	w.put(cartOf("img:2", "a"))
+	w.settledIn("a")
+	if got := w.onlyUnitIn("a"); got == old {
+		t.Errorf("unit: got %s still, want another one", got)
+	}
+	lost := w.onlyUnitIn("a")
+	if _, err := w.sims["a"].Lose(lost); err != nil {
+		t.Fatal(err)
+	}
+	w.leader().PollUnits("a", true)
+	until(t, "the lost unit is back", func() bool { return slices.Equal(w.unitsIn("a"), []string{lost}) })
+	w.apply(storage.DeleteDeployment{Key: "cart"})
+	w.gone()
+	if got := len(w.unitsIn("a")) + len(w.unitsIn("b")); got != 0 {
+		t.Errorf("got %d units, want none", got)
 	}
 }
 
@@ -461,9 +552,11 @@ func TestSteadyStateWritesAndCallsNothing(t *testing.T) {
 	if got := d.phases(model.UnitRunning); got != 2 {
 		t.Errorf("running units: got %v, want 2", got)
 	}
-	if kept := r.deployments["cart"].plan; kept != nil {
-		t.Error("the plan of a settled deployment is kept, want it dropped")
-	}
+	until(t, "the plan of a settled deployment is not kept", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.deployments["cart"].plan == nil
+	})
 }
 
 // TestPollsWriteNothing: units that have to be asked for one by one are, and

@@ -27,8 +27,9 @@ type knowledge struct {
 	asked map[string]*request
 	// stuck are clusters that were to be left when no other one fitted.
 	stuck []string
-	// written is the index of the last command about the deployment.
-	written uint64
+	// written is the index of the last command about the deployment, generation
+	// what it was about.
+	written, generation uint64
 	// plan is kept while units are on their way, since every outcome is a reason
 	// to look again and none is one to plan again.
 	plan *keptPlan

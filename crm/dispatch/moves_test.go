@@ -25,7 +25,8 @@ func (w *world) settledIn(clusters ...string) {
 	w.running()
 	until(w.t, "cart runs in these clusters alone", func() bool {
 		s, _ := w.situation("cart")
-		return slices.Equal(clustersOf(s.units), clusters) && s.deployment.Condition == model.DeploymentRunning
+		return len(s.units) == len(clusters) && slices.Equal(clustersOf(s.units), clusters) &&
+			s.deployment.Condition == model.DeploymentRunning
 	})
 	if got := w.placedOn(); !slices.Equal(got, clusters) {
 		w.t.Errorf("placed on: got %v, want %v", got, clusters)

@@ -190,7 +190,8 @@ func (r *run) record(ctx context.Context, command storage.RecordUnitStatus) erro
 		return fmt.Errorf("record state of deployment %s: %w", command.Deployment, err)
 	}
 	r.mu.Lock()
-	r.knowledgeOf(command.Deployment).written = result.Index
+	k := r.knowledgeOf(command.Deployment)
+	k.written, k.generation = result.Index, command.Generation
 	r.mu.Unlock()
 	return nil
 }

@@ -192,9 +192,7 @@ func TestAutomaticReturn(t *testing.T) {
 			w := newWorld(t)
 			w.sims["b"].SetFaults(c.fault)
 			w.lead(1)
-			good := cartOf("img:1", "a", "b")
-			c.change(&good)
-			w.put(good)
+			w.put(cartOf("img:1", "a", "b"))
 			w.phase(model.RolloutComplete)
 			next := cartOf("img:bad", "a", "b")
 			c.change(&next)
@@ -269,20 +267,23 @@ func TestReturnThatFailsIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.lead(1)
-	returning := func(image string) model.Deployment {
-		d := cartOf(image, "a", "b")
-		d.Rollout = &model.Rollout{OnFailure: model.OnFailureRollback, ProgressDeadline: length("100ms")}
-		return d
-	}
-	w.put(returning("img:1"))
+	good := cartOf("img:1", "a", "b")
+	good.Rollout = &model.Rollout{OnFailure: model.OnFailureRollback}
+	w.put(good)
 	w.phase(model.RolloutComplete)
-	w.sims["a"].SetFaults(sim.Faults{Units: []sim.UnitFault{{Image: "img:1", Condition: "Down"}}})
+	// The new one replaces the old one in a, where that is then refused.
+	w.sims["a"].SetFaults(sim.Faults{Units: []sim.UnitFault{{Image: "img:1", Refuse: 422}}})
 	w.sims["b"].SetFaults(bad("Pending"))
-	w.put(returning("img:bad"))
-	until(t, "an earlier document is put back", func() bool { return w.deployment().Generation == 3 })
+	next := cartOf("img:bad", "a", "b")
+	next.Rollout = &model.Rollout{OnFailure: model.OnFailureRollback, ProgressDeadline: length("1h")}
+	w.put(next)
+	until(t, "a has changed", func() bool { return slices.Equal(w.images("a"), []string{"img:bad"}) })
+	next.Rollout = &model.Rollout{OnFailure: model.OnFailureRollback, ProgressDeadline: length("20ms")}
+	w.put(next)
+	until(t, "an earlier document is put back", func() bool { return w.deployment().Generation == 4 })
 	w.phase(model.RolloutFailed)
-	if got := w.deployment(); got.Generation != 3 {
-		t.Errorf("generation: got %d, want 3", got.Generation)
+	if got := w.deployment(); got.Generation != 4 {
+		t.Errorf("generation: got %d, want 4", got.Generation)
 	}
 	if got := w.events("cart"); count(got, "RolledBack") != 1 || count(got, "RolloutFailed") != 1 {
 		t.Errorf("events: got %v, want one RolledBack and one RolloutFailed", got)

@@ -155,13 +155,22 @@ func (r *run) hint(ctx context.Context, event storage.Event) error {
 	return nil
 }
 
-// ours tells whether a change is one that this run made itself: it has acted on
-// it already.
+// ours tells whether a change is one that this run made itself, or acted on: its
+// last command was accepted with this generation, so it had seen all of what was
+// asked for by then. One index may hold several changes, so the generation counts
+// as well.
 func (r *run) ours(event storage.Event) bool {
+	if event.Type != storage.EventPut {
+		return false
+	}
+	stamp, err := storage.ReadStamp(event.Document)
+	if err != nil {
+		return false // who reads it all will say what is wrong
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k, known := r.deployments[event.Key]
-	return known && event.Index <= k.written
+	return known && event.Index <= k.written && stamp.Generation == k.generation
 }
 
 // list returns the names under a term of an index.
