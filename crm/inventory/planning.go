@@ -58,7 +58,7 @@ func (s *snapshot) planBase() []plan.Cluster {
 func (v *ClusterView) planned(name string) plan.Cluster {
 	cluster := plan.Cluster{
 		Name: name, Labels: v.Spec.Labels, Environments: v.Spec.Environments, Weight: v.weight(),
-		Status: v.Health.Status, Reason: v.Health.Reason,
+		Status: v.Health.Status, Reason: v.Health.Reason, Message: v.Health.Message, Since: v.Health.Since,
 		Availability: v.Health.Availability, Nodes: v.Health.NodeCount, ReadyNodes: v.Health.ReadyNodes,
 		Cordoned: v.Spec.Cordoned, Draining: v.Spec.Draining, CPU: -1, Memory: -1,
 	}

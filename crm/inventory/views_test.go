@@ -104,8 +104,9 @@ func TestPlanClusters(t *testing.T) {
 		Status: model.ClusterDegraded, Reason: "Slow", Availability: pointer(0.9), Nodes: pointer(uint32(4)), ReadyNodes: pointer(uint32(3)),
 		Units: 2, Capacity: 9, CPU: 26, Memory: 100,
 	}
-	b := plan.Cluster{Name: "b", Weight: 100, Status: model.ClusterUnknown, Reason: ReasonNotProbed, Units: 3, CPU: -1, Memory: -1}
-	c := plan.Cluster{Name: "c", Weight: 100, Status: model.ClusterUnknown, Reason: ReasonNotProbed, CPU: -1, Memory: -1, Cordoned: true}
+	unprobed := "the cluster has not been probed yet"
+	b := plan.Cluster{Name: "b", Weight: 100, Status: model.ClusterUnknown, Reason: ReasonNotProbed, Message: unprobed, Units: 3, CPU: -1, Memory: -1}
+	c := plan.Cluster{Name: "c", Weight: 100, Status: model.ClusterUnknown, Reason: ReasonNotProbed, Message: unprobed, CPU: -1, Memory: -1, Cordoned: true}
 	if diff := cmp.Diff([]plan.Cluster{a, b, c}, w.inventory.PlanClusters("")); diff != "" {
 		t.Errorf("all units: want -, got +:\n%s", diff)
 	}
