@@ -105,10 +105,7 @@ func (r *run) planner(ctx context.Context, s situation) (func([]model.AvoidedClu
 		}
 		d := s.deployment
 		d.AvoidedClusters = avoided
-		made, err := plan.Make(plan.Input{
-			Deployment: d, Package: *s.pkg, Clusters: planClusters(r.deps.Inventory.PlanClusters(d.Key), d),
-			Neighbours: r.deps.Inventory, Policy: r.deps.Policy,
-		})
+		made, err := plan.Make(r.PlanInput(d, *s.pkg))
 		if err == nil {
 			r.mu.Lock()
 			k := r.knowledgeOf(d.Key)
