@@ -151,7 +151,7 @@ func rejectLabels(p *model.Placement, labels map[string]string) rejection {
 		return fits
 	}
 	for key, value := range p.Selector {
-		if labels[key] != value {
+		if own, labelled := labels[key]; !labelled || own != value {
 			return rejectedSelector
 		}
 	}

@@ -13,7 +13,7 @@ import (
 func (w *work) labelText(c *Cluster) string {
 	var keys []string
 	for key, value := range w.d.Placement.Selector {
-		if c.Labels[key] != value {
+		if own, labelled := c.Labels[key]; !labelled || own != value {
 			keys = append(keys, key)
 		}
 	}
