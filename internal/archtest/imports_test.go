@@ -109,7 +109,7 @@ func TestImportsCatches(t *testing.T) {
 	tests := []struct {
 		name, file, imports, want string
 	}{
-		{"ok_downwards", "crm/a.go", module + "storage", ""},
+		{"ok_downwards", "crm/health/a.go", module + "storage", ""},
 		{"ok_test_support", "httpapi/a_test.go", module + "fsm", ""},
 		{"ok_own_package_from_external_test", "httpapi/a_test.go", module + "httpapi", ""},
 		{"ok_root_sees_all", "cmd/oprc-pm/a.go", module + "cluster", ""},
