@@ -20,7 +20,8 @@ type Config struct {
 	// this is for what changes otherwise, the load or a neighbour.
 	ReplanInterval time.Duration
 	// PollMin and PollMax bound the time between two status calls for a unit
-	// that is on its way: it begins at PollMin and doubles.
+	// that is on its way: it begins at PollMin and doubles. One that takes long is
+	// asked after as one that is settled.
 	PollMin, PollMax time.Duration
 	// SettledPollInterval is the time between two status calls for a unit that is
 	// down, or that runs in a cluster that cannot be listed. Jittered by a fifth.

@@ -360,12 +360,14 @@ func (w *world) dispatcher(set *metrics.Set) *Dispatcher {
 }
 
 // leader is the dispatcher that was started last, running.
-func (w *world) leader() *Dispatcher {
+func (w *world) leader() (d *Dispatcher) {
 	w.t.Helper()
-	w.mu.Lock()
-	d := w.last
-	w.mu.Unlock()
-	until(w.t, "the run is on", func() bool { return d.running() != nil })
+	until(w.t, "the run is on", func() bool {
+		w.mu.Lock()
+		d = w.last // another one when leaders come and go
+		w.mu.Unlock()
+		return d != nil && d.running() != nil
+	})
 	return d
 }
 

@@ -338,7 +338,18 @@ func (r *run) delayAfterSuccess(t *track, o *outcome, now time.Time) time.Durati
 	case model.UnitDown:
 		return jitter(doubled(r.cfg.PollMin, r.cfg.SettledPollInterval, t.polls), 0.2)
 	}
-	return jitter(doubled(r.cfg.PollMin, r.cfg.PollMax, t.polls), 0.1)
+	return jitter(r.pollWait(t.polls), 0.1)
+}
+
+// eagerPolls is how many status calls for a unit on its way are made soon after
+// one another; one that takes longer than that is in no hurry.
+const eagerPolls = 30
+
+func (r *run) pollWait(polls int) time.Duration {
+	if polls > eagerPolls {
+		return doubled(r.cfg.PollMax, max(r.cfg.PollMax, r.cfg.SettledPollInterval), polls-eagerPolls)
+	}
+	return doubled(r.cfg.PollMin, r.cfg.PollMax, polls)
 }
 
 // failureKind tells failures apart as far as it is worth recording anew.
