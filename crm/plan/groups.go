@@ -16,6 +16,9 @@ func (w *work) settleGroup(g *group) {
 			g.fit = append(g.fit, i)
 		}
 	}
+	slices.SortStableFunc(g.fit, func(a, b int) int {
+		return cmp.Compare(w.states[b].availability, w.states[a].availability)
+	})
 	w.number(g, standing)
 
 	if room := max(0, g.number-g.up.count); len(standing) > room {
@@ -121,24 +124,23 @@ func (w *work) number(g *group, staying []int) {
 			availabilities = append(availabilities, w.states[w.find(w.d.PlacedOn[at].Cluster)].availability)
 		}
 	}
-	availabilities = append(availabilities, w.best(g.fit, staying)...)
+	availabilities = append(availabilities, w.best(g, staying)...)
 	g.number, g.decided = w.want.number(availabilities)
 	if same && held > g.number {
 		g.number = w.want.limit(held)
 	}
 }
 
-// best returns the availabilities of clusters that are not selected and hold none
-// of some places, the greatest first.
-func (w *work) best(fit, except []int) []float64 {
-	list := make([]float64, 0, len(fit))
-	for _, i := range fit {
+// best returns the availabilities of the members that could get a new place, are
+// not selected and hold none of some places, the greatest first.
+func (w *work) best(g *group, except []int) []float64 {
+	list := make([]float64, 0, len(g.fit))
+	for _, i := range g.fit {
 		s := &w.states[i]
 		if !s.taken && !s.reserved && (s.placed < 0 || !slices.Contains(except, s.placed)) {
 			list = append(list, s.availability)
 		}
 	}
-	slices.SortFunc(list, func(a, b float64) int { return cmp.Compare(b, a) })
 	return list
 }
 
@@ -172,7 +174,10 @@ func (w *work) fill(g *group) {
 			return
 		}
 		onlyHealthy := open <= len(g.standing)
-		floor := g.up.floor(w.best(g.fit, nil), open, w.want.availability)
+		floor := 0.0
+		if w.want.quorum || !g.up.reaches(w.want.availability) {
+			floor = g.up.floor(w.best(g, nil), open, w.want.availability)
+		}
 		i := w.pick(g.fit, g.scope, floor, onlyHealthy)
 		if i < 0 && floor > 0 {
 			i = w.pick(g.fit, g.scope, 0, onlyHealthy)

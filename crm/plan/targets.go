@@ -22,7 +22,7 @@ type group struct {
 	// up is how available the selected members are together.
 	up reliability
 	// fit are the members that could get a new place, apart from what depends on
-	// the rest of the selection.
+	// the rest of the selection; the most available first.
 	fit []int
 	// leaving are the places that are to be left, standing those of clusters that
 	// stand in for members: indices into PlacedOn, those first that matter most.
