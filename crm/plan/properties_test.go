@@ -480,3 +480,51 @@ func cmpDescending(a, b float64) int {
 	}
 	return 0
 }
+
+func TestRequiredSpreadHoldsForNewPlaces(t *testing.T) {
+	t.Parallel()
+	checked := 0
+	forCases(t, func(t *testing.T, r random) {
+		in := r.input()
+		d := &in.Deployment
+		d.TargetEnvs, d.AvailableEnvs = nil, nil
+		skew := 1 + r.IntN(2)
+		d.Placement = &model.Placement{
+			Clusters: ptr(uint32(1 + r.IntN(8))),
+			Spread:   []model.SpreadConstraint{{Label: "zone", Required: true, MaxSkew: ptr(uint32(skew))}},
+		}
+		if r.chance(30) {
+			d.Placement.Selector = map[string]string{"tier": "gold"}
+		}
+		plan, ok := planned(t, in)
+		if !ok || len(plan.Stranded) > 0 {
+			return
+		}
+		counts := map[string]int{}
+		for _, c := range in.Clusters {
+			zone, labelled := c.Labels["zone"]
+			if !labelled || d.Placement.Selector != nil && c.Labels["tier"] != "gold" {
+				continue
+			}
+			counts[zone] += 0
+			if slices.Contains(plan.SelectedClusters(), c.Name) {
+				counts[zone]++
+			}
+		}
+		fewest := slices.Min(append(slices.Collect(maps.Values(counts)), cases))
+		for _, c := range in.Clusters {
+			was := slices.ContainsFunc(d.PlacedOn, func(p model.PlacedCluster) bool { return p.Cluster == c.Name })
+			if was || !slices.Contains(plan.SelectedClusters(), c.Name) {
+				continue
+			}
+			zone, labelled := c.Labels["zone"]
+			if !labelled || counts[zone]-fewest > skew {
+				t.Errorf("new in %s, zone %q: got %v, want at most %d more than elsewhere", c.Name, zone, counts, skew)
+			}
+			checked++
+		}
+	})
+	if checked < cases/2 {
+		t.Errorf("only %d new places in %d cases", checked, cases)
+	}
+}
