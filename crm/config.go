@@ -300,7 +300,7 @@ func parseBaseURL(text string) (*url.URL, error) {
 	case base.User != nil:
 		return nil, errors.New("base URL holds credentials; use the authentication settings")
 	case base.RawQuery != "" || base.Fragment != "":
-		return nil, fmt.Errorf("base URL %q has a query or a fragment", base.Redacted())
+		return nil, fmt.Errorf("base URL of host %q has a query or a fragment", base.Host) // either may hold a token
 	}
 	return base, nil
 }

@@ -38,6 +38,7 @@ func TestConfigValidate(t *testing.T) {
 		"malformed":       {cluster(func(c *ClusterConfig) { c.BaseURL = "http://a b" }), "malformed"},
 		"credentials":     {cluster(func(c *ClusterConfig) { c.BaseURL = "http://u:p@host" }), "credentials"},
 		"query":           {cluster(func(c *ClusterConfig) { c.BaseURL = "http://host?x=1" }), "query"},
+		"query is not repeated, it may hold a secret": {cluster(func(c *ClusterConfig) { c.BaseURL = "http://host/?token=canary" }), `base URL of host "host" has a query or a fragment`},
 		"timeout":         {cluster(func(c *ClusterConfig) { c.Timeout = 0 }), "timeout"},
 		"retries":         {cluster(func(c *ClusterConfig) { c.RetryAttempts = -1 }), "retry"},
 		"concurrency":     {cluster(func(c *ClusterConfig) { c.MaxConcurrency = 0 }), "concurrency"},

@@ -73,6 +73,22 @@ func ClassOf(err error) Class {
 	return ClassRetryable
 }
 
+// Refused tells whether a CRM refused what it was asked for, so that it will
+// refuse the same again. False where it refused the caller (credentials are
+// renewed) and where this node could not make the call: that says nothing about
+// what was asked for, and another node may fare better.
+func Refused(err error) bool {
+	var call *CallError
+	if !errors.As(err, &call) || call.NotSent || call.Class != ClassTerminal && call.Class != ClassNotSupported {
+		return false
+	}
+	switch call.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		return false
+	}
+	return true
+}
+
 // MayArrive tells whether a failed call may still have its effect later: it was
 // sent, and whoever answered, if anybody, was not the one to carry it out.
 func MayArrive(err error) bool {

@@ -161,11 +161,17 @@ func (c Config) resolve(cluster model.Cluster) (ClusterConfig, error) {
 		cfg.MaxConcurrency = int(*cluster.MaxConcurrency)
 	}
 	cfg.Auth, cfg.TLS = documentAuth(cluster.Auth), documentTLS(cluster.TLS)
+	elsewhere := configured && serverOf(local.BaseURL) != serverOf(cluster.BaseURL)
+	if elsewhere && local.identifies() {
+		return cfg, errOtherServer
+	}
 	if configured {
-		if serverOf(local.BaseURL) != serverOf(cluster.BaseURL) && local.identifies() {
-			return cfg, errOtherServer
-		}
 		cfg.useLocal(local)
+	}
+	if elsewhere {
+		// What is kept in files and in the environment for the configured server
+		// is for no other either.
+		return cfg, cfg.Validate()
 	}
 	if c.SecretsDir != "" {
 		cfg.SecretsDir = filepath.Join(c.SecretsDir, cluster.Name)

@@ -251,7 +251,8 @@ func TestResolve(t *testing.T) {
 			want(func(c *ClusterConfig) { c.Auth, c.BaseURL, c.Protocol = token, "https://CRM.example:443/x", "http" }), nil},
 		"another server gets no credentials": {with(func(c *ClusterConfig) { c.Auth = token }), document(func(c *model.Cluster) { c.BaseURL = "https://evil.example" }), ClusterConfig{}, errOtherServer},
 		"another scheme gets no credentials": {with(func(c *ClusterConfig) { c.Auth = token }), document(func(c *model.Cluster) { c.BaseURL = "http://crm.example:443" }), ClusterConfig{}, errOtherServer},
-		"another server without credentials": {cfg, document(func(c *model.Cluster) { c.BaseURL = "https://moved.example" }), want(func(c *ClusterConfig) { c.BaseURL = "https://moved.example" }), nil},
+		"another server gets nothing from files and environment": {cfg, document(func(c *model.Cluster) { c.BaseURL = "https://moved.example" }),
+			want(func(c *ClusterConfig) { c.BaseURL, c.SecretsDir, c.FallbackToken = "https://moved.example", "", "" }), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

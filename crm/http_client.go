@@ -275,7 +275,10 @@ func (c *HTTPClient) newRequest(ctx context.Context, req *request) (*http.Reques
 		headers.Set("Content-Type", "application/json")
 	}
 	for _, h := range req.from.headers() {
-		headers.Set(h.name, h.value)
+		// Spelt as it is: the library takes an Idempotency-Key for its leave to send
+		// a change again when a connection breaks. Whether that is done is for the
+		// dispatcher to say, who must know that the first may still arrive.
+		headers[h.name] = []string{h.value}
 	}
 	if authorization != "" {
 		headers.Set(headerAuthorization, authorization)

@@ -385,6 +385,70 @@ func TestClientRepeatsReadsOnly(t *testing.T) {
 	}
 }
 
+// The library would send a request with an idempotency key again by itself when
+// a connection that was used before breaks.
+func TestClientSendsChangesOnce(t *testing.T) {
+	t.Parallel()
+	var changes atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			_, _ = io.WriteString(w, `{"status":"Healthy"}`)
+			return
+		}
+		changes.Add(1)
+		if r.Header.Get("Idempotency-Key") != "k1" {
+			t.Errorf("idempotency key: got %q, want k1", r.Header.Get("Idempotency-Key"))
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.Close()
+	}))
+	t.Cleanup(server.Close)
+	client := newTestClient(t, server.URL, nil)
+	for _, change := range []func() error{
+		func() error {
+			_, err := client.Deploy(t.Context(), Origin{Term: 1, IdempotencyKey: "k1"}, testUnit("u1"))
+			return err
+		},
+		func() error { return client.Delete(t.Context(), Origin{Term: 1, IdempotencyKey: "k1"}, "u1") },
+	} {
+		if _, err := client.Health(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		changes.Store(0)
+		if err := change(); ClassOf(err) != ClassRetryable || !MayArrive(err) {
+			t.Errorf("got %v, want a retryable error whose call may arrive", err)
+		}
+		if got := changes.Load(); got != 1 {
+			t.Errorf("got %d requests, want 1", got)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"success":               {nil, false},
+		"no answer":             {&CallError{Class: ClassRetryable}, false},
+		"bad request":           {&CallError{Class: ClassTerminal, Status: 400}, true},
+		"not offered":           {&CallError{Class: ClassNotSupported, Status: 501}, true},
+		"caller not known":      {&CallError{Class: ClassTerminal, Status: 401}, false},
+		"caller may not":        {&CallError{Class: ClassTerminal, Status: 403}, false},
+		"settings of this node": {&CallError{Class: ClassTerminal, NotSent: true}, false},
+		"other error":           {io.EOF, false},
+	} {
+		if got := Refused(test.err); got != test.want {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
+		}
+	}
+}
+
 func TestClientAuthenticates(t *testing.T) {
 	t.Parallel()
 	for want, auth := range map[string]AuthConfig{

@@ -5,7 +5,7 @@ package model
 // nodes' configuration or are added at run time.
 //
 // A cluster holds no secret. What proves who calls is found on each node by the
-// cluster's name, see crm.Credentials.
+// cluster's name, see package crm.
 type Cluster struct {
 	Meta
 	Name string `json:"name"`

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -127,17 +128,25 @@ func (r *run) release(t task) {
 	r.queue.add(t.key)
 }
 
-// report tells the circuit breaker how a call went. An answer is an answer,
-// whatever it says of the unit.
+// report tells the circuit breaker how a call went.
 func (r *run) report(t task, o outcome) {
-	err := o.err
+	if err, says := aboutCluster(o.err); says {
+		r.deps.Gate.Report(t.record.Cluster, err)
+	}
+}
+
+// aboutCluster is what a call says about its cluster, if anything: nil where it
+// answered, whatever it said of the unit.
+func aboutCluster(err error) (failure error, says bool) {
+	var call *crm.CallError
 	switch crm.ClassOf(err) {
 	case crm.ClassCanceled:
-		return
+		return nil, false
 	case crm.ClassTerminal, crm.ClassNotSupported, crm.ClassFenced, crm.ClassNotFound:
-		err = nil
+		// A call that this node could not make was answered by nobody.
+		return nil, !errors.As(err, &call) || !call.NotSent
 	}
-	r.deps.Gate.Report(t.record.Cluster, err)
+	return err, true
 }
 
 // logFailure tells of a failed call: loudly when a person may have to act.

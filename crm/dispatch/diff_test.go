@@ -402,6 +402,10 @@ func TestApplyOutcome(t *testing.T) {
 			phase: "DOWN", err: "deploy: reason"},
 		"deploy is refused": {record: pending, outcome: outcome{call: callDeploy, err: failed(crm.ClassTerminal)},
 			phase: "DOWN", err: "deploy: reason"},
+		"deploy cannot be made from here": {record: pending, outcome: outcome{call: callDeploy, err: &crm.CallError{Class: crm.ClassTerminal, NotSent: true, Reason: "reason"}},
+			phase: "PENDING", err: "deploy: reason"},
+		"caller of deploy is refused": {record: pending, outcome: outcome{call: callDeploy, err: &crm.CallError{Class: crm.ClassTerminal, Status: 401, Reason: "reason"}},
+			phase: "PENDING", err: "deploy: reason"},
 		"deploy is fenced": {record: pending, outcome: outcome{call: callDeploy, err: failed(crm.ClassFenced)},
 			phase: "PENDING", err: "deploy: reason"},
 		"deploy is canceled": {record: pending, outcome: outcome{call: callDeploy, err: failed(crm.ClassCanceled)}, phase: "PENDING"},
@@ -478,6 +482,33 @@ func TestFailedCallsAreCounted(t *testing.T) {
 			got, _ := applyOutcome(c.record, c.outcome, later)
 			if got.Attempts != c.attempts || !sameTime(got.NextRetryAt, c.retryAt) {
 				t.Errorf("got %d attempts, next at %v; want %d, %v", got.Attempts, got.NextRetryAt, c.attempts, c.retryAt)
+			}
+		})
+	}
+}
+
+// What a call tells the circuit breaker: a refusal is an answer, a call that was
+// not made is none.
+func TestCallsTellOfTheirCluster(t *testing.T) {
+	t.Parallel()
+	lost := &crm.CallError{Class: crm.ClassRetryable}
+	for name, test := range map[string]struct {
+		err, want error
+		says      bool
+	}{
+		"success":              {nil, nil, true},
+		"no answer":            {lost, lost, true},
+		"refusal":              {&crm.CallError{Class: crm.ClassTerminal, Status: 422}, nil, true},
+		"unit is unknown":      {&crm.CallError{Class: crm.ClassNotFound, Status: 404}, nil, true},
+		"term is old":          {&crm.CallError{Class: crm.ClassFenced, Status: 409}, nil, true},
+		"caller gave up":       {&crm.CallError{Class: crm.ClassCanceled}, nil, false},
+		"unusable credentials": {&crm.CallError{Class: crm.ClassTerminal, NotSent: true}, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, says := aboutCluster(test.err)
+			if !errors.Is(got, test.want) || says != test.says {
+				t.Errorf("got %v, %v; want %v, %v", got, says, test.want, test.says)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -418,6 +419,28 @@ func TestRefusedUnitIsDown(t *testing.T) {
 	if deploys != 1 {
 		t.Errorf("got %d deploy calls, want 1: a refusal is not repeated soon", deploys)
 	}
+}
+
+// Credentials that have expired say nothing about what is deployed: nothing is
+// given up for them, and all goes on when they are renewed.
+func TestRefusedCallerIsNoRefusedUnit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, withConfig(func(c *Config) { c.RefusedRetryInterval = time.Hour }))
+	w.sims["a"].SetFaults(sim.Faults{Status: 401})
+	w.lead(1)
+	d := cart("a", "b")
+	partial := true
+	d.RollbackOnPartial = &partial
+	w.put(d)
+	until(t, "what is wrong is told", func() bool {
+		s, _ := w.situation("cart")
+		return len(s.units) == 2 && s.units[0].Attempts > 1 && strings.Contains(s.units[0].LastError, "401") && s.units[1].Phase == model.UnitRunning
+	})
+	if s, _ := w.situation("cart"); s.units[0].Phase != model.UnitPending {
+		t.Errorf("unit: got %s, want PENDING", s.units[0].Phase)
+	}
+	w.sims["a"].SetFaults(sim.Faults{})
+	until(t, "all run", func() bool { return w.deployment().Condition == model.DeploymentRunning })
 }
 
 func TestUnknownEnvironment(t *testing.T) {

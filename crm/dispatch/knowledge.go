@@ -296,7 +296,7 @@ func (r *run) learn(t *track, record model.UnitStatus, o *outcome, now time.Time
 // delay is the time until the next call, by how the last one went.
 func (r *run) delay(t *track, o *outcome, now time.Time) time.Duration {
 	switch class := crm.ClassOf(o.err); {
-	case refusal(class), class == crm.ClassFenced:
+	case crm.Refused(o.err), class == crm.ClassFenced:
 		t.failures++
 		return jitter(r.cfg.RefusedRetryInterval, 0.1)
 	case class == crm.ClassNotFound:

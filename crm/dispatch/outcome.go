@@ -71,7 +71,7 @@ func applyFailure(record model.UnitStatus, o outcome, now time.Time) model.UnitS
 		record = enter(record, model.UnitPending, lostText, now)
 		record.CRMID = ""
 		return record
-	case o.call == callDeploy && refusal(class):
+	case o.call == callDeploy && crm.Refused(o.err):
 		record = enter(record, model.UnitDown, "refused", now)
 	}
 	if settled(record) {
@@ -86,11 +86,6 @@ func applyFailure(record model.UnitStatus, o outcome, now time.Time) model.UnitS
 		record.NextRetryAt = &o.retryAt
 	}
 	return record
-}
-
-// refusal tells whether a call was refused for good.
-func refusal(class crm.Class) bool {
-	return class == crm.ClassTerminal || class == crm.ClassNotSupported
 }
 
 const lostText = "cluster no longer knew the unit"
