@@ -31,13 +31,13 @@ func TestConfigValidate(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		"scheme":          {cluster(func(c *ClusterConfig) { c.BaseURL = "ftp://host" }), "http://"},
-		"no scheme":       {cluster(func(c *ClusterConfig) { c.BaseURL = "host:8088" }), "http://"},
-		"no host":         {cluster(func(c *ClusterConfig) { c.BaseURL = "http://:80" }), "no host"},
-		"empty":           {cluster(func(c *ClusterConfig) { c.BaseURL = "" }), "http://"},
-		"malformed":       {cluster(func(c *ClusterConfig) { c.BaseURL = "http://a b" }), "malformed"},
-		"credentials":     {cluster(func(c *ClusterConfig) { c.BaseURL = "http://u:p@host" }), "credentials"},
-		"query":           {cluster(func(c *ClusterConfig) { c.BaseURL = "http://host?x=1" }), "query"},
+		"scheme":      {cluster(func(c *ClusterConfig) { c.BaseURL = "ftp://host" }), "http://"},
+		"no scheme":   {cluster(func(c *ClusterConfig) { c.BaseURL = "host:8088" }), "http://"},
+		"no host":     {cluster(func(c *ClusterConfig) { c.BaseURL = "http://:80" }), "no host"},
+		"empty":       {cluster(func(c *ClusterConfig) { c.BaseURL = "" }), "http://"},
+		"malformed":   {cluster(func(c *ClusterConfig) { c.BaseURL = "http://a b" }), "malformed"},
+		"credentials": {cluster(func(c *ClusterConfig) { c.BaseURL = "http://u:p@host" }), "credentials"},
+		"query":       {cluster(func(c *ClusterConfig) { c.BaseURL = "http://host?x=1" }), "query"},
 		"query is not repeated, it may hold a secret": {cluster(func(c *ClusterConfig) { c.BaseURL = "http://host/?token=canary" }), `base URL of host "host" has a query or a fragment`},
 		"timeout":         {cluster(func(c *ClusterConfig) { c.Timeout = 0 }), "timeout"},
 		"retries":         {cluster(func(c *ClusterConfig) { c.RetryAttempts = -1 }), "retry"},
