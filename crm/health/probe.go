@@ -38,7 +38,8 @@ func (m *Monitor) probe(ctx context.Context, cluster model.Cluster) observation 
 }
 
 // explainProbe says what the error of a probe means. A CRM that refuses to tell
-// its health is no better than one that is silent.
+// its health is no better than one that is silent. One that refuses us is there:
+// because our credentials have expired nobody must be moved off it.
 func explainProbe(err error) (o outcome, reason, message string) {
 	var call *crm.CallError
 	message = "the probe failed"
@@ -48,6 +49,8 @@ func explainProbe(err error) (o outcome, reason, message string) {
 	switch {
 	case call != nil && call.NotSent && call.Class == crm.ClassTerminal:
 		return unusable, ReasonNoClient, message
+	case call != nil && (call.Status == statusUnauthorized || call.Status == statusForbidden):
+		return unusable, ReasonCallerRefused, message
 	case isRefused(err):
 		return refused, ReasonProbeFailed, message
 	}
@@ -95,8 +98,11 @@ func explainCall(err error) (observation, bool) {
 	return o, true
 }
 
-// HTTP statuses of a CRM that is there: busy, and in trouble with this one call.
+// HTTP statuses of a CRM that is there: it does not let us in, is busy, and is in
+// trouble with this one call.
 const (
+	statusUnauthorized    = 401
+	statusForbidden       = 403
 	statusTooManyRequests = 429
 	statusInternal        = 500
 )

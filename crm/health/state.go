@@ -10,6 +10,8 @@ import (
 const (
 	// ReasonNotConfigured: this node has no settings for the cluster.
 	ReasonNotConfigured = "NotConfigured"
+	// ReasonCallerRefused: the CRM does not accept this node's credentials.
+	ReasonCallerRefused = "CallerRefused"
 	// ReasonNoClient: the cluster's settings cannot be used, see the message.
 	ReasonNoClient = "NoClient"
 	// ReasonProbeFailed: the CRM did not answer, or not with health.

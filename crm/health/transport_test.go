@@ -116,6 +116,7 @@ func TestFailuresOfRealCRMs(t *testing.T) {
 			{name: "hung", faults: sim.Faults{Hang: true}, want: lost,
 				change: func(cfg *Config) { cfg.Timeout = 50 * time.Millisecond; cfg.SlowAfter = 0 }},
 			{name: "5xx", faults: sim.Faults{Status: 500}, want: lost},
+			{name: "caller refused", faults: sim.Faults{Status: 401}, want: "Unknown/CallerRefused/"},
 			{name: "garbage", faults: sim.Faults{Garbage: true}, want: lost},
 			{name: "slow", faults: sim.Faults{Latency: sim.Duration(30 * time.Millisecond)}, want: "Degraded/Slow/closed",
 				change: func(cfg *Config) { cfg.SlowAfter = 25 * time.Millisecond }},
