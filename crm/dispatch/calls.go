@@ -130,23 +130,23 @@ func (r *run) release(t task) {
 
 // report tells the circuit breaker how a call went.
 func (r *run) report(t task, o outcome) {
-	if err, says := aboutCluster(o.err); says {
+	if says, err := aboutCluster(o.err); says {
 		r.deps.Gate.Report(t.record.Cluster, err)
 	}
 }
 
 // aboutCluster is what a call says about its cluster, if anything: nil where it
 // answered, whatever it said of the unit.
-func aboutCluster(err error) (failure error, says bool) {
+func aboutCluster(err error) (says bool, failure error) {
 	var call *crm.CallError
 	switch crm.ClassOf(err) {
 	case crm.ClassCanceled:
-		return nil, false
+		return false, nil
 	case crm.ClassTerminal, crm.ClassNotSupported, crm.ClassFenced, crm.ClassNotFound:
 		// A call that this node could not make was answered by nobody.
-		return nil, !errors.As(err, &call) || !call.NotSent
+		return !errors.As(err, &call) || !call.NotSent, nil
 	}
-	return err, true
+	return true, err
 }
 
 // logFailure tells of a failed call: loudly when a person may have to act.

@@ -506,7 +506,7 @@ func TestCallsTellOfTheirCluster(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, says := aboutCluster(test.err)
+			says, got := aboutCluster(test.err)
 			if !errors.Is(got, test.want) || says != test.says {
 				t.Errorf("got %v, %v; want %v, %v", got, says, test.want, test.says)
 			}

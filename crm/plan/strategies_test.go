@@ -144,11 +144,11 @@ func TestEnvironmentMapping(t *testing.T) {
 		t.Parallel()
 		d := cart()
 		d.AvailableEnvs = []string{"nowhere"}
-		fails(t, input(d, clusters...), ReasonNoEnvironment)
+		_, _ = fails(t, input(d, clusters...), ReasonNoEnvironment)
 	})
 	t.Run("there are no clusters", func(t *testing.T) {
 		t.Parallel()
-		fails(t, input(cart()), ReasonNoEnvironment)
+		_, _ = fails(t, input(cart()), ReasonNoEnvironment)
 	})
 }
 
@@ -191,7 +191,7 @@ func TestLoadBalancing(t *testing.T) {
 		t.Run("never to "+health, func(t *testing.T) {
 			t.Parallel()
 			best(t, "b", cluster("a", status(health)), cluster("b", load(99, 100)))
-			fails(t, input(cart(), cluster("a", status(health))), ReasonNoFit)
+			_, _ = fails(t, input(cart(), cluster("a", status(health))), ReasonNoFit)
 		})
 	}
 	t.Run("never to the cordoned, drained or avoided", func(t *testing.T) {

@@ -115,7 +115,7 @@ func TestPlanErrors(t *testing.T) {
 	t.Parallel()
 	in := input(cart("a"), named("a")...)
 	in.Deployment.ClassKey = "Nothing"
-	fails(t, in, ReasonClassNotFound)
+	_, _ = fails(t, in, ReasonClassNotFound)
 	in = input(cart("a", "x"), named("a")...)
 	in.Package.Functions = nil
 	plan, err := fails(t, in, ReasonFunctionNotFound)
