@@ -21,7 +21,10 @@ func TestAnyHistoryConverges(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			names := []string{"a", "b", "c", "d"}
-			w := newWorld(t, withClusters("c", "d"), withTimeout("a", "50ms"), withTimeout("b", "50ms"), withTimeout("c", "50ms"), withTimeout("d", "50ms"))
+			// Long enough for a busy machine: a call that is given up may take its
+			// effect that much later, and no longer is promised.
+			w := newWorld(t, withClusters("c", "d"), withTimeout("a", "150ms"), withTimeout("b", "150ms"), withTimeout("c", "150ms"), withTimeout("d", "150ms"),
+				withConfig(func(c *Config) { c.UncertainPeriod = 300 * time.Millisecond }))
 			f := &fuse{}
 			w.leadAlways(f)
 			h := history{w: w, fuse: f, random: rand.New(rand.NewPCG(seed, 7)), clusters: names, deployments: []string{"cart", "d1", "d2", "d3"}}
