@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
@@ -43,6 +44,7 @@ func (i *Inventory) follow(ctx context.Context) (loaded bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("catch up with the store: %w", err)
 	}
+	s.keepNotes(i.current.Load())
 	i.publish(s, index, nil)
 	i.metrics.loads.Inc()
 	for {
@@ -122,7 +124,7 @@ func (i *Inventory) loadPage(r storage.Reader, s *snapshot, kind storage.Kind, p
 			return false, nil
 		}
 		count++
-		i.put(s, kind, string(key[len(prefix):]), value)
+		i.put(s, kind, string(key[len(prefix):]), value, time.Time{})
 		return true, nil
 	})
 	return next, err
@@ -131,7 +133,7 @@ func (i *Inventory) loadPage(r storage.Reader, s *snapshot, kind storage.Kind, p
 // applyAll applies changes and returns the names of the clusters that they
 // concern.
 func (i *Inventory) applyAll(s *snapshot, events []storage.Event) map[string]bool {
-	touched := map[string]bool{}
+	touched, now := map[string]bool{}, time.Now()
 	for _, e := range events {
 		if e.Kind == storage.KindCluster || e.Kind == storage.KindClusterHealth {
 			touched[e.Key] = true
@@ -139,23 +141,24 @@ func (i *Inventory) applyAll(s *snapshot, events []storage.Event) map[string]boo
 		if e.Type == storage.EventDelete {
 			remove(s, e.Kind, e.Key)
 		} else {
-			i.put(s, e.Kind, e.Key, e.Document)
+			i.put(s, e.Kind, e.Key, e.Document, now)
 		}
 	}
 	return touched
 }
 
 // put takes a document in. One that cannot be read, which no version of the
-// program writes, is told of and taken as absent: the rest must go on.
-func (i *Inventory) put(s *snapshot, kind storage.Kind, key string, document []byte) {
-	if err := put(s, kind, key, document); err != nil {
+// program writes, is told of and taken as absent: the rest must go on. now is zero
+// for a document that may be old.
+func (i *Inventory) put(s *snapshot, kind storage.Kind, key string, document []byte, now time.Time) {
+	if err := put(s, kind, key, document, now); err != nil {
 		i.metrics.unreadable.Inc()
 		i.logger.Error("document in the store cannot be read", "kind", kind, "key", key, "err", err)
 		remove(s, kind, key)
 	}
 }
 
-func put(s *snapshot, kind storage.Kind, key string, document []byte) error {
+func put(s *snapshot, kind storage.Kind, key string, document []byte, now time.Time) error {
 	switch kind {
 	case storage.KindCluster:
 		spec, err := model.ParseCluster(document)
@@ -170,9 +173,7 @@ func put(s *snapshot, kind storage.Kind, key string, document []byte) error {
 		if err != nil {
 			return err
 		}
-		entry := s.entry(key)
-		entry.health = &health
-		s.setCluster(key, entry)
+		s.setCluster(key, s.entry(key).setHealth(&health, now))
 	case storage.KindDeployment:
 		class, err := classOf(document)
 		if err != nil {
@@ -196,7 +197,8 @@ func put(s *snapshot, kind storage.Kind, key string, document []byte) error {
 func remove(s *snapshot, kind storage.Kind, key string) {
 	switch kind {
 	case storage.KindCluster:
-		s.setCluster(key, clusterEntry{health: s.entry(key).health})
+		entry := s.entry(key)
+		s.setCluster(key, clusterEntry{health: entry.health, noted: entry.noted})
 	case storage.KindClusterHealth:
 		s.setCluster(key, clusterEntry{spec: s.entry(key).spec})
 	case storage.KindDeployment:

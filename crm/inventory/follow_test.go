@@ -261,12 +261,12 @@ func TestUnreadableDocumentIsToldOfAndLeftOut(t *testing.T) {
 	s := newSnapshot()
 	good := unit("cart", "a", "u1", "", model.UnitRunning)
 	document := fmt.Sprintf(`{"id":%q,"phase":"RUNNING"}`, good.ID)
-	i.put(s, storage.KindUnit, "cart/a/u1", []byte(document))
+	i.put(s, storage.KindUnit, "cart/a/u1", []byte(document), time.Time{})
 	for _, kind := range kinds {
-		i.put(s, kind, "cart", []byte(`{"resource`))
+		i.put(s, kind, "cart", []byte(`{"resource`), time.Time{})
 	}
-	i.put(s, storage.KindUnit, "cart/a/u1", []byte("["))
-	i.put(s, storage.KindUnit, "cart", []byte(document))
+	i.put(s, storage.KindUnit, "cart/a/u1", []byte("["), time.Time{})
+	i.put(s, storage.KindUnit, "cart", []byte(document), time.Time{})
 	if s.units.Len() != 0 || s.clusters.Len() != 0 || s.classes.Len() != 0 || s.counts.Len() != 0 {
 		t.Errorf("got %d units, %d clusters, %d classes, want none", s.units.Len(), s.clusters.Len(), s.classes.Len())
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -210,6 +211,7 @@ func ask(i *Inventory) truth {
 		OfClass: map[string][]string{}, Deployments: map[string][]string{}, PlanUnits: map[string]map[string]int{},
 	}
 	for _, view := range i.Clusters() {
+		view.Noted = time.Time{} // each node's own
 		all.Clusters[view.Spec.Name] = view
 	}
 	note := func(lists map[string][]string, key string, list []string) {

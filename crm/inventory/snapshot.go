@@ -3,6 +3,7 @@ package inventory
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tidwall/btree"
 
@@ -38,6 +39,36 @@ type snapshot struct {
 type clusterEntry struct {
 	spec   *model.Cluster
 	health *model.ClusterHealth
+	// noted is when the status was seen to begin, see ClusterView.Noted.
+	noted time.Time
+}
+
+// setHealth returns the entry with another health. Its status is noted as of now
+// when it is another one, and stays noted when it is not.
+func (e clusterEntry) setHealth(health *model.ClusterHealth, now time.Time) clusterEntry {
+	if !sameStatus(e.health, health) {
+		e.noted = now
+	}
+	e.health = health
+	return e
+}
+
+// sameStatus tells whether two records are of one stretch of a status.
+func sameStatus(a, b *model.ClusterHealth) bool {
+	return a != nil && b != nil && a.Status == b.Status &&
+		(a.Since == b.Since || a.Since != nil && b.Since != nil && a.Since.Equal(*b.Since))
+}
+
+// keepNotes takes over from an earlier snapshot what it noted and holds still.
+func (s *snapshot) keepNotes(before *snapshot) {
+	before.clusters.Scan(func(name string, old *clusterEntry) bool {
+		entry := s.entry(name)
+		if !old.noted.IsZero() && entry.noted.IsZero() && sameStatus(entry.health, old.health) {
+			entry.noted = old.noted
+			s.setCluster(name, entry)
+		}
+		return true
+	})
 }
 
 // once is a value that is made when it is first asked for.

@@ -1,6 +1,8 @@
 package inventory
 
 import (
+	"time"
+
 	"github.com/oprc/oprc-pm/model"
 )
 
@@ -10,6 +12,10 @@ type ClusterView struct {
 	Spec model.Cluster
 	// Health as recorded; Unknown with reason NotProbed when there is none.
 	Health model.ClusterHealth
+	// Noted is when this node saw Health.Status begin, by its own clock that does
+	// not jump; zero when it was so already when this node began to look.
+	// Health.Since is by the clock of whoever led then.
+	Noted time.Time
 	// Units recorded there, in whatever phase.
 	Units int
 }
@@ -36,7 +42,7 @@ func (r *UnitRef) ids() []string {
 // view makes a ClusterView; entry must hold a document.
 func (s *snapshot) view(name string, entry *clusterEntry) ClusterView {
 	units, _ := s.counts.Get(name)
-	view := ClusterView{Spec: *entry.spec, Units: units}
+	view := ClusterView{Spec: *entry.spec, Noted: entry.noted, Units: units}
 	if entry.health != nil {
 		view.Health = *entry.health
 	} else {
