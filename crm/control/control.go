@@ -97,6 +97,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	}); err != nil {
 		return nil, fmt.Errorf("make dispatcher: %w", err)
 	}
+	cfg.Failover.Confirm = max(cfg.Failover.Confirm, cfg.Health.Confirm())
 	if c.failover, err = failover.New(cfg.Failover, failover.Deps{
 		Store: deps.Store, Inventory: deps.Inventory, Mover: c.dispatcher,
 		Logger: deps.Logger, Metrics: deps.Metrics, Now: deps.Now,

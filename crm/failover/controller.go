@@ -47,7 +47,8 @@ type Deps struct {
 	Mover     Mover
 	Logger    *slog.Logger
 	Metrics   *metrics.Set
-	// Now is the clock; nil means time.Now.
+	// Now is the clock of what is recorded; nil means time.Now. How long
+	// something lasts is measured by time that does not jump.
 	Now func() time.Time
 }
 
@@ -84,7 +85,11 @@ type run struct {
 	loaded chan struct{}
 
 	// What follows belongs to the deciding goroutine.
+	begun  time.Time
 	memory Memory
+	// inherited are the beginnings of statuses that are older than this node's
+	// inventory.
+	inherited map[string]beginning
 	// waiting is Decisions.Waiting of the round before.
 	waiting map[string]int
 	// unwritten events; sending of them are in the request requestID, which is
@@ -92,7 +97,6 @@ type run struct {
 	unwritten []model.Event
 	sending   int
 	requestID string
-	requests  uint64
 }
 
 // Run decides as the leader of term until ctx ends. The inventory must have
@@ -101,6 +105,7 @@ func (c *Controller) Run(ctx context.Context, term uint64) {
 	r := &run{
 		Controller: c, term: term, known: newDeployments(c.deps.Store, c.cfg.StoreTimeout),
 		wake: make(chan struct{}, 1), loaded: make(chan struct{}), waiting: map[string]int{},
+		begun: time.Now(), inherited: map[string]beginning{},
 	}
 	defer c.figures.rest()
 	unsubscribe := c.deps.Inventory.Subscribe(func(change inventory.Change) {
@@ -173,13 +178,13 @@ func (r *run) decideUntil(ctx context.Context) {
 	for {
 		next := r.decide(ctx)
 		if len(r.unwritten) > 0 {
-			if retry := r.deps.Now().Add(retryPause); next.IsZero() || retry.Before(next) {
+			if retry := time.Now().Add(retryPause); next.IsZero() || retry.Before(next) {
 				next = retry
 			}
 		}
 		timer.Stop()
 		if !next.IsZero() {
-			timer.Reset(max(next.Sub(r.deps.Now()), r.cfg.SettleDelay))
+			timer.Reset(max(time.Until(next), r.cfg.SettleDelay))
 		}
 		select {
 		case <-ctx.Done():
@@ -198,7 +203,7 @@ func (r *run) decideUntil(ctx context.Context) {
 // due at the latest; zero: at the next change.
 func (r *run) decide(ctx context.Context) time.Time {
 	state, views := r.look()
-	d := r.cfg.Decide(state, r.deps.Now())
+	d := r.cfg.Decide(state, time.Now())
 	// Told first: who looks why a deployment moves must find the reason.
 	r.record(ctx, r.tell(ctx, state, d, views)...)
 	r.act(d)
@@ -210,11 +215,12 @@ func (r *run) decide(ctx context.Context) time.Time {
 // look gathers the facts.
 func (r *run) look() (State, map[string]inventory.ClusterView) {
 	clusters := r.deps.Inventory.Clusters()
-	state := State{Clusters: make(map[string]Cluster, len(clusters)), Memory: r.memory}
+	state := State{Clusters: make(map[string]Cluster, len(clusters)), Begun: r.begun, Memory: r.memory}
 	views := make(map[string]inventory.ClusterView, len(clusters))
 	var troubled []string
 	for _, view := range clusters {
 		cluster := summarize(view)
+		cluster.Since = r.since(view)
 		state.Clusters[view.Spec.Name] = cluster
 		views[view.Spec.Name] = view
 		if cluster.Draining || cluster.Status == model.ClusterUnhealthy {
@@ -223,6 +229,36 @@ func (r *run) look() (State, map[string]inventory.ClusterView) {
 	}
 	state.Deployments, state.Placed = r.known.concerned(troubled)
 	return state, views
+}
+
+// beginning is when a recorded status began, by the clock of whoever recorded it
+// and by ours.
+type beginning struct {
+	status   string
+	recorded time.Time
+	local    time.Time
+}
+
+// since is when a cluster's status began, by the clock of this process, which does
+// not jump: as this node saw it, else as the record tells. The record's clock may
+// have been another node's, and wrong; there is no better one for what began
+// before this node was there.
+func (r *run) since(view inventory.ClusterView) time.Time {
+	name := view.Spec.Name
+	switch {
+	case view.Health.Since == nil:
+		return time.Time{}
+	case !view.Noted.IsZero():
+		delete(r.inherited, name)
+		return view.Noted
+	}
+	known, exists := r.inherited[name]
+	if !exists || known.status != view.Health.Status || !known.recorded.Equal(*view.Health.Since) {
+		age := max(0, r.deps.Now().Sub(*view.Health.Since))
+		known = beginning{status: view.Health.Status, recorded: *view.Health.Since, local: time.Now().Add(-age)}
+		r.inherited[name] = known
+	}
+	return known.local
 }
 
 // reasonProbeFailed is the reason of a cluster of which the last probes failed.

@@ -30,6 +30,10 @@ type world struct {
 	store *memory.Store
 	inv   *inventory.Inventory
 	cfg   Config
+	// now is the wall clock of leaders; nil: the real one.
+	now func() time.Time
+	// through is where leaders find the store; nil: directly.
+	through Store
 
 	mu sync.Mutex
 	// asked is what the dispatcher was asked for.
@@ -161,7 +165,11 @@ func (w *world) heard() []string {
 // lead decides as the leader of term until stop is called.
 func (w *world) lead(term uint64) (stop func()) {
 	w.t.Helper()
-	c, err := New(w.cfg, Deps{Store: w.store, Inventory: w.inv, Mover: w, Metrics: metrics.NewSet()})
+	store := w.through
+	if store == nil {
+		store = w.store
+	}
+	c, err := New(w.cfg, Deps{Store: store, Inventory: w.inv, Mover: w, Metrics: metrics.NewSet(), Now: w.now})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -127,7 +127,7 @@ func (r *round) judgeStay(d Deployment, place Place, cluster Cluster) {
 		if d.Toleration != nil {
 			toleration = *d.Toleration
 		}
-		m.reason, m.due = model.AvoidFailover, cluster.Since.Add(toleration)
+		m.reason, m.due = model.AvoidFailover, later(cluster.Since.Add(toleration), r.confirmed(cluster))
 		m.message = fmt.Sprintf("cluster %s has been unhealthy for longer than %v", place.Cluster, toleration)
 		if r.now.Before(m.due) {
 			r.lookAgain(m.due)
@@ -142,6 +142,19 @@ func (r *round) judgeStay(d Deployment, place Place, cluster Cluster) {
 	}
 	r.out.Waiting[place.Cluster]++
 	r.leaving = append(r.leaving, m)
+}
+
+// confirmed is when a cluster that stays as it is has been found so for long
+// enough by this leader itself.
+func (r *round) confirmed(cluster Cluster) time.Time {
+	return later(cluster.Since, r.in.Begun).Add(r.cfg.Confirm)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // judgeReturn finds out whether a deployment may use a cluster again that it
@@ -159,7 +172,7 @@ func (r *round) judgeReturn(d Deployment, avoided model.AvoidedCluster) {
 	case cluster.Status != model.ClusterHealthy:
 		return
 	default:
-		m.due = cluster.Since.Add(r.cfg.Recovery)
+		m.due = later(cluster.Since.Add(r.cfg.Recovery), r.in.Begun.Add(r.cfg.Confirm))
 		m.message = fmt.Sprintf("cluster %s has been healthy for %v", avoided.Cluster, r.cfg.Recovery)
 		if r.now.Before(m.due) {
 			r.lookAgain(m.due)
@@ -205,7 +218,9 @@ func (r *round) spend() {
 		}
 		budget.Moves--
 		_, again := r.out.Memory.Asked[m.place]
-		r.out.Memory.Asked[m.place] = Ask{At: r.now, Back: back, Again: again}
+		ask := Ask{At: r.now, Back: back, Again: again}
+		r.out.Memory.Asked[m.place] = ask
+		r.lookAgain(r.now.Add(r.cfg.patience(ask)))
 		if back {
 			r.out.Readmit = append(r.out.Readmit, Readmission{m.place, m.message})
 		} else {

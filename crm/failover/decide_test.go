@@ -153,6 +153,9 @@ func TestEvict(t *testing.T) {
 			if diff := cmp.Diff(evicted(got), tt.want); diff != "" {
 				t.Errorf("evictions: got -, want +\n%s", diff)
 			}
+			if len(tt.want) > 0 {
+				tt.next = noon.Add(firstPatience) // whether it was heard
+			}
 			if !got.Next.Equal(tt.next) {
 				t.Errorf("next look: got %v, want %v", got.Next, tt.next)
 			}
@@ -174,6 +177,26 @@ func TestBrake(t *testing.T) {
 		{name: "six of ten lost", clusters: ten(6, time.Hour), want: true, held: 1},
 		{name: "five of ten lost is not more than half", clusters: ten(5, time.Hour), evicts: true},
 		{name: "two of three lost", clusters: map[string]Cluster{"c0": dead(time.Hour), "c1": dead(time.Hour), "c2": healthy()}, want: true, held: 1},
+		{
+			name:     "one of three lost",
+			clusters: map[string]Cluster{"c0": dead(time.Hour), "c1": healthy(), "c2": healthy()}, evicts: true,
+		},
+		{
+			name:     "two of four lost is not more than half",
+			clusters: map[string]Cluster{"c0": dead(time.Hour), "c1": dead(time.Hour), "c2": healthy(), "c3": healthy()}, evicts: true,
+		},
+		{
+			name:     "three of four lost",
+			clusters: map[string]Cluster{"c0": dead(time.Hour), "c1": dead(time.Hour), "c2": dead(time.Hour), "c3": healthy()}, want: true, held: 1,
+		},
+		{
+			name: "cordoned clusters count, lost or not",
+			clusters: map[string]Cluster{
+				"c0": dead(time.Hour), "c1": with(dead(time.Hour), func(c *Cluster) { c.Cordoned = true }),
+				"c2": healthy(), "c3": with(healthy(), func(c *Cluster) { c.Cordoned = true }),
+			},
+			evicts: true,
+		},
 		{
 			name:     "two of two lost is too few to speak of a majority",
 			clusters: map[string]Cluster{"c0": dead(time.Hour), "c1": dead(time.Hour)}, evicts: true,
@@ -264,6 +287,46 @@ func TestDrainAndBrake(t *testing.T) {
 	}
 }
 
+// TestConfirm: a leader acts on what it has itself found for long enough, however
+// long others have.
+func TestConfirm(t *testing.T) {
+	t.Parallel()
+	cfg := config()
+	cfg.Confirm = 30 * time.Second
+	zero := time.Duration(0)
+	atOnce := Deployment{Key: "x", Failover: true, Toleration: &zero, Placed: named("a")}
+	tests := []struct {
+		name       string
+		begun      time.Duration // ago
+		clusters   map[string]Cluster
+		deployment Deployment
+		want       []string
+		next       time.Duration
+	}{
+		{"no toleration: clusters lost at the same moment must show first", time.Hour, four(map[string]Cluster{"a": dead(20 * time.Second)}), atOnce, nil, 10 * time.Second},
+		{"no toleration, once they would have", time.Hour, four(map[string]Cluster{"a": dead(30 * time.Second)}), atOnce, named("x from a: Failover"), firstPatience},
+		{"a longer toleration is no longer for it", time.Hour, four(map[string]Cluster{"a": dead(5 * time.Minute)}), opted("x", "a"), named("x from a: Failover"), firstPatience},
+		{"a new leader looks again before it believes a record", 20 * time.Second, four(map[string]Cluster{"a": dead(time.Hour)}), opted("x", "a"), nil, 10 * time.Second},
+		{"a new leader that has looked", 30 * time.Second, four(map[string]Cluster{"a": dead(time.Hour)}), opted("x", "a"), named("x from a: Failover"), firstPatience},
+		{"a new leader looks again before anybody returns", 20 * time.Second, four(map[string]Cluster{"a": healthy()}), avoiding("x", "a", model.AvoidFailover, "b"), nil, 10 * time.Second},
+		{"a drained cluster is left without", 0, four(map[string]Cluster{"a": with(healthy(), func(c *Cluster) { c.Draining = true })}), atOnce, named("x from a: Drain"), firstPatience},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := cfg.Decide(State{
+				Clusters: tt.clusters, Deployments: []Deployment{tt.deployment}, Placed: plenty, Begun: noon.Add(-tt.begun),
+			}, noon)
+			if diff := cmp.Diff(evicted(got), tt.want); diff != "" || len(got.Readmit) > 0 {
+				t.Errorf("got readmissions %v, evictions: got -, want +\n%s", got.Readmit, diff)
+			}
+			if want := noon.Add(tt.next); !got.Next.Equal(want) {
+				t.Errorf("next look: got %v, want %v", got.Next, want)
+			}
+		})
+	}
+}
+
 func TestReadmit(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -305,6 +368,9 @@ func TestReadmit(t *testing.T) {
 			}, noon)
 			if diff := cmp.Diff(readmitted(got), tt.want); diff != "" {
 				t.Errorf("readmissions: got -, want +\n%s", diff)
+			}
+			if len(tt.want) > 0 {
+				tt.next = noon.Add(firstPatience) // whether it was heard
 			}
 			if !got.Next.Equal(tt.next) {
 				t.Errorf("next look: got %v, want %v", got.Next, tt.next)

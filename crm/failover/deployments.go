@@ -19,7 +19,12 @@ type deployments struct {
 	timeout time.Duration
 
 	// mu guards what follows.
-	mu       sync.Mutex
+	mu    sync.Mutex
+	table *table
+}
+
+// table is what is known of the deployments at one time.
+type table struct {
 	byKey    map[string]Deployment
 	placed   int
 	avoiding map[string]bool
@@ -27,19 +32,12 @@ type deployments struct {
 	placedOn map[string]map[string]bool
 }
 
-func newDeployments(store Store, timeout time.Duration) *deployments {
-	d := &deployments{store: store, timeout: timeout}
-	d.clear()
-	return d
+func newTable() *table {
+	return &table{byKey: map[string]Deployment{}, avoiding: map[string]bool{}, placedOn: map[string]map[string]bool{}}
 }
 
-func (d *deployments) clear() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.byKey = map[string]Deployment{}
-	d.placed = 0
-	d.avoiding = map[string]bool{}
-	d.placedOn = map[string]map[string]bool{}
+func newDeployments(store Store, timeout time.Duration) *deployments {
+	return &deployments{store: store, timeout: timeout, table: newTable()}
 }
 
 // follow loads all deployments, then calls loaded, and keeps them up to date
@@ -63,10 +61,8 @@ func (d *deployments) follow(ctx context.Context, loaded, changed func()) error 
 		if err != nil {
 			return fmt.Errorf("read changes of deployments: %w", err)
 		}
-		for _, event := range events {
-			if err := d.note(event.Key, event.Document); err != nil {
-				return err
-			}
+		if err := d.noteAll(events); err != nil {
+			return err
 		}
 		changed()
 	}
@@ -76,9 +72,10 @@ func (d *deployments) follow(ctx context.Context, loaded, changed func()) error 
 // long.
 const loadPage = 500
 
-// load reads all deployments, page by page.
+// load reads all deployments, page by page. Until it is done what was known stays:
+// a deployment that is not read yet must not look like one that is gone.
 func (d *deployments) load(ctx context.Context) error {
-	d.clear()
+	fresh := newTable()
 	prefix := []byte(storage.DeploymentPrefix)
 	start, end := prefix, storage.PrefixEnd(prefix)
 	for {
@@ -87,16 +84,31 @@ func (d *deployments) load(ctx context.Context) error {
 			return r.Scan(start, end, func(key, value []byte) (bool, error) {
 				count++
 				start = append(slices.Clone(key), 0)
-				return count < loadPage, d.note(string(key[len(prefix):]), value)
+				return count < loadPage, fresh.note(string(key[len(prefix):]), value)
 			})
 		})
 		if err != nil {
 			return fmt.Errorf("read deployments: %w", err)
 		}
 		if count < loadPage {
-			return nil
+			break
 		}
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.table = fresh
+	return nil
+}
+
+func (d *deployments) noteAll(events []storage.Event) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, event := range events {
+		if err := d.table.note(event.Key, event.Document); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *deployments) view(ctx context.Context, fn func(storage.Reader) error) error {
@@ -115,7 +127,7 @@ type document struct {
 }
 
 // note takes over a deployment's document; nil: it is gone.
-func (d *deployments) note(key string, data []byte) error {
+func (t *table) note(key string, data []byte) error {
 	var doc document
 	if data != nil {
 		if err := json.Unmarshal(data, &doc); err != nil {
@@ -137,42 +149,40 @@ func (d *deployments) note(key string, data []byte) error {
 			}
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.replace(next)
+	t.replace(next)
 	return nil
 }
 
-// replace puts a deployment in the place of its predecessor. The caller holds mu.
-func (d *deployments) replace(next Deployment) {
-	if before, known := d.byKey[next.Key]; known {
+// replace puts a deployment in the place of its predecessor.
+func (t *table) replace(next Deployment) {
+	if before, known := t.byKey[next.Key]; known {
 		for _, cluster := range before.Placed {
-			delete(d.placedOn[cluster], next.Key)
-			if len(d.placedOn[cluster]) == 0 {
-				delete(d.placedOn, cluster)
+			delete(t.placedOn[cluster], next.Key)
+			if len(t.placedOn[cluster]) == 0 {
+				delete(t.placedOn, cluster)
 			}
 		}
 		if len(before.Placed) > 0 {
-			d.placed--
+			t.placed--
 		}
-		delete(d.avoiding, next.Key)
-		delete(d.byKey, next.Key)
+		delete(t.avoiding, next.Key)
+		delete(t.byKey, next.Key)
 	}
 	if len(next.Placed) == 0 && len(next.Avoided) == 0 {
 		return
 	}
-	d.byKey[next.Key] = next
+	t.byKey[next.Key] = next
 	if len(next.Placed) > 0 {
-		d.placed++
+		t.placed++
 	}
 	for _, cluster := range next.Placed {
-		if d.placedOn[cluster] == nil {
-			d.placedOn[cluster] = map[string]bool{}
+		if t.placedOn[cluster] == nil {
+			t.placedOn[cluster] = map[string]bool{}
 		}
-		d.placedOn[cluster][next.Key] = true
+		t.placedOn[cluster][next.Key] = true
 	}
 	if len(next.Avoided) > 0 {
-		d.avoiding[next.Key] = true
+		t.avoiding[next.Key] = true
 	}
 }
 
@@ -187,15 +197,15 @@ func (d *deployments) concerned(clusters []string) (list []Deployment, placed in
 		for key := range keys {
 			if !seen[key] {
 				seen[key] = true
-				list = append(list, d.byKey[key])
+				list = append(list, d.table.byKey[key])
 			}
 		}
 	}
-	add(d.avoiding)
+	add(d.table.avoiding)
 	for _, cluster := range clusters {
-		add(d.placedOn[cluster])
+		add(d.table.placedOn[cluster])
 	}
-	return list, d.placed
+	return list, d.table.placed
 }
 
 // recentMoves counts the moves away that were recorded after begin.
@@ -203,8 +213,8 @@ func (d *deployments) recentMoves(begin time.Time) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	count := 0
-	for key := range d.avoiding {
-		for _, avoided := range d.byKey[key].Avoided {
+	for key := range d.table.avoiding {
+		for _, avoided := range d.table.byKey[key].Avoided {
 			if avoided.Since.After(begin) {
 				count++
 			}

@@ -2,6 +2,7 @@ package failover
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,8 +51,7 @@ func (r *run) record(ctx context.Context, events ...model.Event) {
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.StoreTimeout)
 	defer cancel()
 	if r.requestID == "" {
-		r.requests++
-		r.requestID = "failover/" + strconv.FormatUint(r.term, 10) + "/" + strconv.FormatUint(r.requests, 10)
+		r.requestID = rand.Text()
 		r.sending = len(r.unwritten)
 	}
 	// A repeated request carries what it carried before, or its id would be
@@ -108,12 +108,11 @@ func (r *run) recall(ctx context.Context) (Memory, error) {
 	if err != nil {
 		return Memory{}, fmt.Errorf("find out whether the brake is on: %w", err)
 	}
-	now := r.deps.Now()
 	_, placed := r.known.concerned(nil)
-	moved := r.known.recentMoves(now.Add(-time.Minute))
+	moved := r.known.recentMoves(r.deps.Now().Add(-time.Minute))
 	return Memory{
 		Brake:  Brake{On: exists && event.Reason == ReasonBraked},
-		Budget: Budget{Moves: max(0, r.cfg.burst(placed)-float64(moved)), At: now},
+		Budget: Budget{Moves: max(0, r.cfg.burst(placed)-float64(moved)), At: time.Now()},
 	}, nil
 }
 

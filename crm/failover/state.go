@@ -15,6 +15,8 @@ type State struct {
 	Deployments []Deployment
 	// Placed is how many deployments have a place at all.
 	Placed int
+	// Begun is when this leader began to look.
+	Begun  time.Time
 	Memory Memory
 }
 
@@ -22,7 +24,8 @@ type State struct {
 type Cluster struct {
 	// Status is one of model.ClusterHealthy and so on.
 	Status string
-	// Since is when Status became what it is; zero when it was never known.
+	// Since is when Status became what it is, by the clock of whoever decides;
+	// zero when it was never known.
 	Since time.Time
 	// Seen: the cluster has answered at some time. One that never did may be
 	// configured wrongly, and says nothing about an outage.

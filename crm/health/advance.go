@@ -9,22 +9,23 @@ import (
 
 // advance is what becomes of a cluster when something is observed. It tells
 // whether the result differs from what is recorded in something that counts, and
-// what people are to be told. It is pure: the same arguments, the same results.
-func advance(cfg Config, s state, o observation, now time.Time) (next state, changed bool, events []model.Event) {
+// what people are to be told. It is pure: the same arguments, the same results. now
+// is what durations are measured by and does not jump, wall what is recorded.
+func advance(cfg Config, s state, o observation, now, wall time.Time) (next state, changed bool, events []model.Event) {
 	before := s.health
 	switch {
 	case o.outcome == unusable:
 		s.becomeUnusable(o, now)
 	case o.call:
-		s.takeCall(cfg, o, now)
+		s.takeCall(cfg, o, now, wall)
 	case o.outcome == answered:
-		s.takeReport(cfg, o, now)
+		s.takeReport(cfg, o, now, wall)
 	default:
 		s.takeMiss(cfg, o, now)
 	}
-	s.settle(cfg, now)
+	s.settle(cfg, now, wall)
 	if s.health.Status != before.Status {
-		events = append(events, transition(before, s.health, s.name, now))
+		events = append(events, transition(before, s.health, s.name, wall))
 	}
 	return s, significant(s.recorded, s.health), events
 }
@@ -38,12 +39,12 @@ func (s *state) becomeUnusable(o observation, now time.Time) {
 }
 
 // takeReport: the CRM answered a probe.
-func (s *state) takeReport(cfg Config, o observation, now time.Time) {
+func (s *state) takeReport(cfg Config, o observation, now, wall time.Time) {
 	lost := s.raw.reason == ReasonProbeFailed
 	s.probes = row{}
 	s.good++
 	s.takeFigures(o.report)
-	s.health.LastSeen = now
+	s.health.LastSeen = wall
 	switch {
 	case s.allowed():
 		s.circuit = model.CircuitClosed
@@ -96,9 +97,9 @@ func (s *state) takeMiss(cfg Config, o observation, now time.Time) {
 // takeCall: a call of the dispatcher came back, or did not. One that was
 // answered shows that the CRM is there, so failed probes alone do not open the
 // circuit; but only probes close it.
-func (s *state) takeCall(cfg Config, o observation, now time.Time) {
+func (s *state) takeCall(cfg Config, o observation, now, wall time.Time) {
 	if o.outcome == answered {
-		s.health.LastSeen = now
+		s.health.LastSeen = wall
 		if s.allowed() {
 			s.calls, s.probes.score = row{}, 0
 		}
@@ -156,7 +157,7 @@ func (s *state) take(v verdict, now time.Time) {
 }
 
 // settle works out what readers see: the verdict, unless it flaps.
-func (s *state) settle(cfg Config, now time.Time) {
+func (s *state) settle(cfg Config, now, wall time.Time) {
 	last, first := s.changes[flapChanges-1].at, s.changes[0].at
 	flapping := s.held != "" || !first.IsZero() && now.Sub(first) <= flapWindow*cfg.Interval
 	if flapping && (now.Sub(last) >= calmAfter*cfg.Interval || s.raw.uncertain()) {
@@ -173,7 +174,7 @@ func (s *state) settle(cfg Config, now time.Time) {
 		s.held = ""
 	}
 	if shown.status != s.health.Status {
-		s.health.Since = &now
+		s.health.Since = &wall
 	}
 	s.health.Status, s.health.Reason, s.health.Message = shown.status, shown.reason, shown.message
 	s.health.Circuit = s.circuit

@@ -82,7 +82,7 @@ func play(t *testing.T, cfg Config, s state, steps []step) state {
 		}
 		now = now.Add(step.after)
 		before := s
-		next, changed, events := advance(cfg, s, step.o, now)
+		next, changed, events := advance(cfg, s, step.o, now, now)
 		if got := shown(next); got != step.want {
 			t.Errorf("step %d: got %s, want %s", n+1, got, step.want)
 		}
@@ -439,7 +439,7 @@ func TestSmallStepsAddUp(t *testing.T) {
 	s := play(t, cfg, seed(cfg, "a", unprobed(), noon), begin)
 	for n := 1; n <= 3; n++ {
 		o := observation{report: report(func(h *model.ClusterHealth) { h.Availability = pointer(0.99 + 0.0004*float64(n)) })}
-		next, changed, _ := advance(cfg, s, o, noon.Add(time.Hour))
+		next, changed, _ := advance(cfg, s, o, noon.Add(time.Hour), noon.Add(time.Hour))
 		if want := n == 3; changed != want {
 			t.Errorf("step %d: recorded %t, want %t", n, changed, want)
 		}
@@ -453,8 +453,8 @@ func TestAdvanceLeavesItsArgumentAlone(t *testing.T) {
 	s := play(t, cfg, seed(cfg, "a", unprobed(), noon), join(begin, die[:3]))
 	before := s
 	for _, o := range []observation{good, degraded, empty, miss, closed, unset, callOK, callLost} {
-		one, changedOne, eventsOne := advance(cfg, s, o, noon.Add(time.Hour))
-		two, changedTwo, eventsTwo := advance(cfg, s, o, noon.Add(time.Hour))
+		one, changedOne, eventsOne := advance(cfg, s, o, noon.Add(time.Hour), noon.Add(time.Hour))
+		two, changedTwo, eventsTwo := advance(cfg, s, o, noon.Add(time.Hour), noon.Add(time.Hour))
 		if diff := cmp.Diff(one.health, two.health); diff != "" || changedOne != changedTwo || cmp.Diff(eventsOne, eventsTwo) != "" {
 			t.Errorf("the same arguments gave other results:\n%s", diff)
 		}

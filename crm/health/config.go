@@ -52,6 +52,12 @@ func DefaultConfig() Config {
 	}
 }
 
+// Confirm is how long it takes at most from the moment at which a cluster stops
+// answering, or from the beginning of a run, until its probes tell: it is the
+// second in a row that does. Clusters that were lost at the same moment are all
+// under suspicion by then, whichever was found lost first.
+func (c Config) Confirm() time.Duration { return 9*c.Interval/4 + c.Timeout }
+
 // Validate returns all problems, joined.
 func (c Config) Validate() error {
 	var errs []error

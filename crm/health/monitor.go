@@ -38,8 +38,8 @@ type Deps struct {
 	Admitted func(cluster string)
 	Logger   *slog.Logger // may be nil
 	Metrics  *metrics.Set // may be nil
-	// Now is the clock of what is recorded; nil: time.Now. When to probe is
-	// decided by time that does not jump.
+	// Now is the clock of what is recorded; nil: time.Now. How long something
+	// lasts is measured by time that does not jump.
 	Now func() time.Time
 }
 

@@ -96,7 +96,7 @@ func (r *run) introduce(e *entry, view *inventory.ClusterView) {
 		e = &entry{untouched: true}
 		r.entries[name] = e
 	}
-	e.spec, e.state = view.Spec, seed(r.m.cfg, name, view.Health, r.m.now())
+	e.spec, e.state = view.Spec, seed(r.m.cfg, name, view.Health, time.Now())
 	r.m.metrics.show(name, &e.state)
 	if e.begun.IsZero() {
 		r.plan(e, firstDelay(r.m.cfg, &e.state))
@@ -239,7 +239,7 @@ type news struct {
 // take makes of an observation what becomes of the cluster.
 func (r *run) take(e *entry, o observation) news {
 	before := e.state
-	next, changed, events := advance(r.m.cfg, before, o, r.m.now())
+	next, changed, events := advance(r.m.cfg, before, o, time.Now(), r.m.now())
 	e.state, e.untouched = next, false
 	r.events = append(r.events, events...)
 	if changed || len(events) > 0 {
