@@ -142,7 +142,7 @@ func TestOrphanIsRemoved(t *testing.T) {
 	w.hold("a", foreign)
 	l := w.lookout("a", 7)
 	now := time.Now()
-	l.deps.Now = func() time.Time { return now }
+	l.clock = func() time.Time { return now }
 	for range 3 {
 		l.look(t.Context())
 	}
@@ -179,7 +179,7 @@ func TestOrphanThatBecameAUnitStays(t *testing.T) {
 	record := model.DeploymentRecord{ID: unit(0), DeploymentUnitID: unit(0), PackageName: "shop", ClassKey: "Cart"}
 	w.record("a", unit(0), model.UnitPending)
 	for range 3 {
-		l.judgeOrphans(t.Context(), client, []model.DeploymentRecord{record})
+		l.judgeOrphans(t.Context(), client, []model.DeploymentRecord{record}, 1)
 	}
 	if got := w.held("a"); len(got) != 1 {
 		t.Errorf("got units %v, want the one that is recorded now", got)

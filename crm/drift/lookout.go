@@ -29,6 +29,11 @@ type lookout struct {
 	orphans map[string]*orphan
 	// shown and shownForeign are this cluster's part of the gauges.
 	shown, shownForeign int64
+	// kept: orphans are so many that they stay. keptBefore: this leader has
+	// told so before.
+	kept, keptBefore bool
+	// clock measures how long something lasts and does not jump.
+	clock func() time.Time
 	// failing: the last look failed, and that was told.
 	failing bool
 }
@@ -36,7 +41,7 @@ type lookout struct {
 func newLookout(c *Controller, name string, term uint64) *lookout {
 	return &lookout{
 		Controller: c, name: name, term: term, soon: make(chan struct{}, 1),
-		absent: map[string]int{}, orphans: map[string]*orphan{},
+		absent: map[string]int{}, orphans: map[string]*orphan{}, clock: time.Now,
 	}
 }
 
@@ -98,10 +103,11 @@ func (l *lookout) look(ctx context.Context) (unproven bool) {
 	l.deps.Sink.PollUnits(l.name, false)
 	// What is recorded now includes the intent of every call that the list can
 	// show the effect of.
-	if err := l.catchUp(ctx); err != nil {
+	if err := l.catchUp(ctx, storage.Stale); err != nil {
 		return false
 	}
-	found := compare(before, l.deps.Inventory.UnitsOn(l.name), records)
+	after := l.deps.Inventory.UnitsOn(l.name)
+	found := compare(before, after, records)
 	for _, change := range found.changed {
 		l.figures.changed.Inc()
 		l.deps.Sink.Changed(l.name, change.unit, change.condition, change.message)
@@ -109,7 +115,7 @@ func (l *lookout) look(ctx context.Context) (unproven bool) {
 	l.figures.foreign.Add(int64(found.foreign) - l.shownForeign)
 	l.shownForeign = int64(found.foreign)
 	unproven = l.judgeMissing(ctx, client, found.missing)
-	return l.judgeOrphans(ctx, client, found.unknown) || unproven
+	return l.judgeOrphans(ctx, client, found.unknown, len(after)) || unproven
 }
 
 // answers tells whether there is a point in calling a cluster.
@@ -139,11 +145,12 @@ func (l *lookout) noteFailure(ctx context.Context, err error) {
 	}
 }
 
-// catchUp waits until the inventory includes all that is committed here now.
-func (l *lookout) catchUp(ctx context.Context) error {
+// catchUp waits until the inventory includes all that is committed here now, or,
+// when it must be linearizable, anywhere.
+func (l *lookout) catchUp(ctx context.Context, how storage.Consistency) error {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.StoreTimeout)
 	defer cancel()
-	info, err := l.deps.Store.View(ctx, storage.ReadOptions{Consistency: storage.Stale}, func(storage.Reader) error { return nil })
+	info, err := l.deps.Store.View(ctx, storage.ReadOptions{Consistency: how}, func(storage.Reader) error { return nil })
 	if err != nil {
 		return fmt.Errorf("find the applied index: %w", err)
 	}
@@ -202,7 +209,7 @@ func (l *lookout) ask(ctx context.Context, client crm.Client, unit inventory.Uni
 func (l *lookout) showOrphans() {
 	proven := int64(0)
 	for _, o := range l.orphans {
-		if o.looks >= provenLooks {
+		if o.looks >= provenLooks && o.elsewhere == "" {
 			proven++
 		}
 	}

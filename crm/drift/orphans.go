@@ -2,8 +2,6 @@ package drift
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -14,72 +12,115 @@ import (
 	"github.com/oprc/oprc-pm/storage"
 )
 
-// Reasons of the events that drift records, about the cluster that holds the
-// unit.
-const (
-	ReasonOrphanFound   = "OrphanFound"
-	ReasonOrphanRemoved = "OrphanRemoved"
-)
-
-// orphan is a unit that a CRM holds and nobody recorded.
+// orphan is a unit that a CRM holds and nobody recorded for its cluster.
 type orphan struct {
 	// since is when it was first seen, looks how often in a row.
 	since time.Time
 	looks int
 	// told: an event exists. woken: deployments that may want it were looked at.
 	told, woken bool
+	// elsewhere is the cluster for which the unit is recorded, if it is for
+	// another one: then both names lead to one CRM. Such a unit is no orphan,
+	// it is in use.
+	elsewhere string
 }
 
 // provenLooks is how many looks in a row must agree before something is done.
 const provenLooks = 2
 
-// judgeOrphans goes through the units of a list that nobody recorded. It tells
-// whether one of them waits to be seen again.
-func (l *lookout) judgeOrphans(ctx context.Context, client crm.Client, unknown []model.DeploymentRecord) (unproven bool) {
+// A cluster in which more than fewOrphans, and more than a quarter of all units of
+// our form, were recorded by nobody is not cleaned up: it is rather our records
+// that are wrong, as after the restoration of an old backup of either side.
+const (
+	fewOrphans   = 5
+	orphansShare = 4
+)
+
+// judgeOrphans goes through the units of a list that nobody recorded for this
+// cluster; recorded is how many others it has. It tells whether one of them waits
+// to be seen again.
+func (l *lookout) judgeOrphans(ctx context.Context, client crm.Client, unknown []model.DeploymentRecord, recorded int) (unproven bool) {
+	defer l.showOrphans()
+	proven := l.noteOrphans(unknown)
+	unproven = len(proven) < len(unknown)
+	if l.cfg.OrphanPolicy == OrphanAdopt {
+		var settled []model.DeploymentRecord
+		for _, record := range proven {
+			if l.offer(ctx, record) {
+				unproven = true
+				continue
+			}
+			settled = append(settled, record)
+		}
+		proven = settled
+	}
+	l.tellFound(ctx, proven)
+	if l.cfg.OrphanPolicy == OrphanRemove {
+		unproven = l.clean(ctx, client, proven, recorded) || unproven
+	}
+	return unproven
+}
+
+// noteOrphans counts in what a list holds and returns what is proven.
+func (l *lookout) noteOrphans(unknown []model.DeploymentRecord) (proven []model.DeploymentRecord) {
 	present := map[string]bool{}
 	for _, record := range unknown {
 		id := unitID(record)
 		present[id] = true
 		o := l.orphans[id]
 		if o == nil {
-			o = &orphan{since: l.deps.Now()}
+			o = &orphan{since: l.clock()}
 			l.orphans[id] = o
 		}
 		o.looks++
-		if o.looks < provenLooks {
-			unproven = true
-			continue
+		o.elsewhere = ""
+		for _, ref := range l.deps.Inventory.FindUnit(id) {
+			if ref.Unit == id && ref.Cluster != l.name {
+				o.elsewhere = ref.Cluster
+			}
 		}
-		unproven = l.act(ctx, client, record, o) || unproven
+		if o.looks >= provenLooks {
+			proven = append(proven, record)
+		}
 	}
 	for id := range l.orphans {
 		if !present[id] {
 			delete(l.orphans, id)
 		}
 	}
-	l.showOrphans()
-	return unproven
+	return proven
 }
 
-// act does what the policy says about a proven orphan. It tells whether the
-// orphan is to be looked at again soon.
-func (l *lookout) act(ctx context.Context, client crm.Client, record model.DeploymentRecord, o *orphan) (again bool) {
-	if l.cfg.OrphanPolicy == OrphanAdopt && !o.woken {
-		o.woken = true
-		l.wakeClass(ctx, record)
-		return true
-	}
-	if !o.told {
-		o.told = l.tellFound(ctx, record)
-	}
-	if l.cfg.OrphanPolicy != OrphanRemove {
+// offer has the deployments looked at that may want an orphan, once; false: that
+// was done.
+func (l *lookout) offer(ctx context.Context, record model.DeploymentRecord) bool {
+	o := l.orphans[unitID(record)]
+	if o.woken || o.elsewhere != "" {
 		return false
 	}
-	if l.deps.Now().Sub(o.since) < l.cfg.OrphanGrace {
-		return true
+	o.woken = true
+	l.wakeClass(ctx, record)
+	return true
+}
+
+// clean removes the orphans whose grace is over. It tells whether there are others.
+func (l *lookout) clean(ctx context.Context, client crm.Client, proven []model.DeploymentRecord, recorded int) (others bool) {
+	orphans := slices.DeleteFunc(slices.Clone(proven), func(record model.DeploymentRecord) bool {
+		return l.orphans[unitID(record)].elsewhere != ""
+	})
+	if count := len(orphans); count > fewOrphans && count*orphansShare > count+recorded {
+		l.tellKept(ctx, count, count+recorded)
+		return false
 	}
-	l.remove(ctx, client, record)
-	return false
+	l.kept = false
+	for _, record := range orphans {
+		if l.clock().Sub(l.orphans[unitID(record)].since) < l.cfg.OrphanGrace {
+			others = true
+			continue
+		}
+		l.remove(ctx, client, record)
+	}
+	return others
 }
 
 // remove deletes an orphan from its cluster, unless it has become a unit in the
@@ -88,8 +129,8 @@ func (l *lookout) act(ctx context.Context, client crm.Client, record model.Deplo
 // told that the unit is lost, and deploys it again.
 func (l *lookout) remove(ctx context.Context, client crm.Client, record model.DeploymentRecord) {
 	unit := unitID(record)
-	if recorded, err := l.recorded(ctx, record); err != nil || len(recorded) > 0 {
-		return
+	if recorded, err := l.recorded(ctx, storage.Linearizable, record); err != nil || len(recorded) > 0 {
+		return // who does not lead any more must not remove what the next leader made
 	}
 	err := client.Delete(ctx, crm.Origin{Term: l.term, IdempotencyKey: "orphan/" + unit + "/" + strconv.FormatUint(l.term, 10)}, crmID(record))
 	log := l.deps.Logger.With("cluster", l.name, "unit", unit)
@@ -99,13 +140,10 @@ func (l *lookout) remove(ctx context.Context, client crm.Client, record model.De
 		log.Info("orphan was removed")
 		l.figures.removed.Inc()
 		delete(l.orphans, unit)
-		l.write(ctx, model.Event{
-			At: l.deps.Now().UTC(), Type: model.EventNormal, Kind: model.EventAboutCluster, Name: l.name,
-			Reason: ReasonOrphanRemoved, Cluster: l.name, Unit: unit,
-			Message: fmt.Sprintf("unit %s of class %s was removed: nobody had recorded it", unit, record.ClassKey),
-		})
+		l.write(ctx, l.event(model.EventNormal, ReasonOrphanRemoved, unit,
+			"unit %s of class %s was removed: nobody had recorded it", unit, record.ClassKey))
 	}
-	recorded, err := l.recorded(ctx, record)
+	recorded, err := l.recorded(ctx, storage.Stale, record)
 	if err != nil {
 		return // the next look finds out
 	}
@@ -118,9 +156,9 @@ func (l *lookout) remove(ctx context.Context, client crm.Client, record model.De
 }
 
 // recorded returns what the control plane knows of a CRM's unit in this cluster,
-// up to date with all that is committed here.
-func (l *lookout) recorded(ctx context.Context, record model.DeploymentRecord) ([]inventory.UnitRef, error) {
-	if err := l.catchUp(ctx); err != nil {
+// up to date with all that is committed here, or anywhere.
+func (l *lookout) recorded(ctx context.Context, how storage.Consistency, record model.DeploymentRecord) ([]inventory.UnitRef, error) {
+	if err := l.catchUp(ctx, how); err != nil {
 		return nil, err
 	}
 	var refs []inventory.UnitRef
@@ -132,66 +170,6 @@ func (l *lookout) recorded(ctx context.Context, record model.DeploymentRecord) (
 		}
 	}
 	return refs, nil
-}
-
-// tellFound records that an orphan was found, unless that is recorded already, by
-// an earlier leader for instance.
-func (l *lookout) tellFound(ctx context.Context, record model.DeploymentRecord) bool {
-	unit := unitID(record)
-	told, err := l.toldBefore(ctx, unit)
-	if err != nil {
-		l.deps.Logger.Warn("events cannot be read", "error", err)
-		return false
-	}
-	if told {
-		return true
-	}
-	l.deps.Logger.Warn("orphan was found", "cluster", l.name, "unit", unit, "package", record.PackageName, "class", record.ClassKey)
-	return l.write(ctx, model.Event{
-		At: l.deps.Now().UTC(), Type: model.EventWarning, Kind: model.EventAboutCluster, Name: l.name,
-		Reason: ReasonOrphanFound, Cluster: l.name, Unit: unit,
-		Message: fmt.Sprintf("cluster %s holds unit %s of class %s in package %s, which nobody recorded",
-			l.name, unit, record.ClassKey, record.PackageName),
-	})
-}
-
-// toldBefore tells whether the newest event about a unit in this cluster says
-// that it is an orphan.
-func (l *lookout) toldBefore(ctx context.Context, unit string) (told bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.StoreTimeout)
-	defer cancel()
-	_, err = l.deps.Store.View(ctx, storage.ReadOptions{Consistency: storage.Stale}, func(reader storage.Reader) error {
-		return storage.ByEventSubject.Scan(reader, model.EventAboutCluster+"/"+l.name, "", func(name string) (bool, error) {
-			sequence, err := strconv.ParseUint(name, 10, 64)
-			if err != nil {
-				return false, fmt.Errorf("read index of events: %w", err)
-			}
-			data, err := reader.Get(storage.StoredEventKey(sequence))
-			if err != nil || data == nil {
-				return err == nil, err
-			}
-			var event model.Event
-			if err := json.Unmarshal(data, &event); err != nil {
-				return false, fmt.Errorf("decode event %d: %w", sequence, err)
-			}
-			if event.Unit == unit {
-				told = event.Reason == ReasonOrphanFound
-			}
-			return true, nil
-		})
-	})
-	return told, err
-}
-
-// write records an event and tells whether that is certain.
-func (l *lookout) write(ctx context.Context, event model.Event) bool {
-	ctx, cancel := context.WithTimeout(ctx, l.cfg.StoreTimeout)
-	defer cancel()
-	_, err := l.deps.Store.Apply(ctx, storage.Request{LeaderTerm: l.term, Command: storage.RecordEvents{Events: []model.Event{event}}})
-	if err != nil && ctx.Err() == nil {
-		l.deps.Logger.Warn("event was not recorded", "reason", event.Reason, "cluster", l.name, "error", err)
-	}
-	return err == nil
 }
 
 // maxWoken bounds how many deployments are looked at for one orphan.
