@@ -80,6 +80,8 @@ type work struct {
 	stranded []string
 	// dropped are named targets that cannot be used.
 	dropped []int
+	// text is where explanations are put together.
+	text []byte
 }
 
 // namedTargets takes the part of a group's name in digests. No environment is

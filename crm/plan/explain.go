@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,6 +36,7 @@ func (w *work) explain(p *Plan) {
 		} else {
 			v.Score, v.Reasons = w.whyNot(i, successor[i], scopes)
 		}
+		v.Score = math.Round(v.Score*1e4) / 1e4
 		p.Verdicts[i] = v
 	}
 }
@@ -130,10 +133,14 @@ func (w *work) whyNot(i int, successor *place, scopes []scope) (float64, []strin
 	if s.placed >= 0 {
 		return value, []string{"no longer needed: others are enough"}
 	}
+	text := strconv.AppendFloat(append(w.text[:0], "score "...), value, 'f', 2, 64)
 	if s.score == 0 {
-		return value, []string{fmt.Sprintf("score %.2f: not needed, the deployment keeps its places", value)}
+		text = append(text, ": not needed, the deployment keeps its places"...)
+	} else {
+		text = append(w.appendComparison(append(text, ": "...), i, nil), "; others are better or enough"...)
 	}
-	return value, []string{fmt.Sprintf("score %.2f: %s; others are better or enough", value, w.comparison(i, nil))}
+	w.text = text
+	return value, []string{string(text)}
 }
 
 // candidate tells whether a cluster is one to choose from.

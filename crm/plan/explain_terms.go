@@ -3,7 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/oprc/oprc-pm/model"
 )
@@ -75,39 +75,46 @@ func (w *work) spreadText(i int) string {
 // comparison says what a cluster's score is made of. s is the scope that it was
 // compared in; nil leaves the spread out.
 func (w *work) comparison(i int, s *scope) string {
+	return string(w.appendComparison(nil, i, s))
+}
+
+// appendComparison appends a comparison to dst. It is told of every cluster that
+// was not chosen, so it does without what fmt costs.
+func (w *work) appendComparison(dst []byte, i int, s *scope) []byte {
 	c := &w.clusters[i]
-	var parts []string
-	say := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
+	dst = strconv.AppendInt(append(dst, "load "...), int64(c.Units), 10)
 	if c.Capacity > 0 {
-		say("load %d/%d", c.Units, c.Capacity)
+		dst = strconv.AppendInt(append(dst, '/'), int64(c.Capacity), 10)
 	} else {
-		say("load %d units on %d nodes", c.Units, nodesOf(c))
+		dst = strconv.AppendUint(append(dst, " units on "...), uint64(nodesOf(c)), 10)
+		dst = append(dst, " nodes"...)
 	}
 	if most := max(c.CPU, c.Memory); most >= 0 {
-		say("%d%% of its CPU or memory in use", most)
+		dst = strconv.AppendInt(append(dst, ", "...), int64(most), 10)
+		dst = append(dst, "% of its CPU or memory in use"...)
 	}
 	if weight := w.weight(i); weight != usualWeight {
-		say("weight %d", weight)
+		dst = strconv.AppendUint(append(dst, ", weight "...), uint64(weight), 10)
 	}
 	if s != nil {
 		for k := range w.spread {
-			parts = append(parts, w.domainText(k, i))
+			dst = append(append(dst, ", "...), w.domainText(k, i)...)
 		}
 	}
 	for k := range w.terms {
 		t := &w.terms[k]
-		switch there := t.holds(c.Name) != t.away; {
-		case t.required:
-		case there && t.away:
-			say("beside %s, rather not", t.about)
-		case there:
-			say("beside %s", t.about)
+		if t.required || t.holds(c.Name) == t.away {
+			continue
+		}
+		dst = append(append(dst, ", beside "...), t.about...)
+		if t.away {
+			dst = append(dst, ", rather not"...)
 		}
 	}
 	if c.Status == model.ClusterDegraded {
-		say("only second choice: %s", healthText(c))
+		dst = append(append(dst, ", only second choice: "...), healthText(c)...)
 	}
-	return strings.Join(parts, ", ")
+	return dst
 }
 
 func (w *work) domainText(k, i int) string {
