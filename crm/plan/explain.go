@@ -206,8 +206,8 @@ func (w *work) detailOf(i int, reason rejection) string {
 	case rejectedSpread:
 		return w.spreadText(i)
 	case rejectedAvailability:
-		return fmt.Sprintf("availability %s is too low to reach %s with as few clusters",
-			figure(w.states[i].availability), figure(w.want.availability))
+		return "availability " + figure(w.states[i].availability) + " is too low to reach " +
+			figure(w.want.availability) + " with as few clusters"
 	}
 	return "in use otherwise"
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/oprc/oprc-pm/model"
@@ -85,7 +86,7 @@ func (r *Requirements) note(format string, args ...any) {
 
 // figure shows a probability with as many nines as it has.
 func figure(p float64) string {
-	text := fmt.Sprintf("%.9f", p)
+	text := strconv.FormatFloat(p, 'f', 9, 64)
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
 }
 
