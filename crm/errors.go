@@ -60,6 +60,9 @@ func (e *CallError) Error() string {
 
 func (e *CallError) Unwrap() error { return e.Err }
 
+// TimedOut tells whether the time for an answer was up, over either protocol.
+func (e *CallError) TimedOut() bool { return e.Reason == reasonLate }
+
 // ClassOf returns the class of a call's error: ClassOK for nil, ClassRetryable
 // for an error that is not a *CallError.
 func ClassOf(err error) Class {

@@ -136,9 +136,10 @@ func (rq request) awaitClusters() (refresh bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(rq.s.base, catchUp)
 	defer cancel()
-	index := rq.s.deps.Store.Status().AppliedIndex
-	if rq.s.deps.Clusters.WaitFor(ctx, index) == nil {
-		rq.setIndex(index)
+	status := rq.s.deps.Store.Status()
+	rq.setLastContact(status.LastContact)
+	if rq.s.deps.Clusters.WaitFor(ctx, status.AppliedIndex) == nil {
+		rq.setIndex(status.AppliedIndex)
 	}
 	return refresh, nil
 }

@@ -114,6 +114,10 @@ func TestClusterShapes(t *testing.T) {
 		if got.header.Get("X-Oprc-Index") == "" {
 			t.Errorf("%s: X-Oprc-Index is missing", path)
 		}
+		// The answer is from memory, also where the leader is out of reach.
+		if got.header.Get("X-Oprc-Last-Contact-Ms") != "0" {
+			t.Errorf("%s: X-Oprc-Last-Contact-Ms %q, want 0", path, got.header.Get("X-Oprc-Last-Contact-Ms"))
+		}
 	}
 	a.must(a.get("/api/v1/envs/none/health"), 404)
 	a.must(a.get(clusters+"/none"), 404)

@@ -54,7 +54,7 @@ func dropTarget(r storage.Reader, d *model.Deployment, cluster string) error {
 			return conflict("deployment %q does not name cluster %q in target_envs; where it runs is planned: cordon or drain the cluster, or change placement",
 				d.Key, cluster)
 		}
-		return nil
+		return knownCluster(r, d.Key, cluster)
 	}
 	if len(d.TargetEnvs) == 1 {
 		// Without targets it would be placed anywhere.
@@ -85,4 +85,19 @@ func plannedOnto(r storage.Reader, d *model.Deployment, cluster string) (bool, e
 		return false, fmt.Errorf("read cluster %q: %w", cluster, err)
 	}
 	return slices.ContainsFunc(d.TargetEnvs, func(env string) bool { return slices.Contains(c.Environments, env) }), nil
+}
+
+// knownCluster reports a name that is no cluster: to say that the deployment was
+// taken off it would hide a typing error. One that is gone and of which units are
+// still recorded is known.
+func knownCluster(r storage.Reader, key, cluster string) error {
+	doc, err := r.Get(storage.ClusterKey(cluster))
+	if err != nil || doc != nil {
+		return err
+	}
+	units, err := storage.DecodeUnits(r, key)
+	if err != nil || slices.ContainsFunc(units, func(u model.UnitStatus) bool { return u.Cluster == cluster }) {
+		return err
+	}
+	return clusterMissing(cluster)
 }

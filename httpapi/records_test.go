@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/oprc/oprc-pm/crm/sim"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -136,11 +138,14 @@ func TestFailedCRMsHaveTheirOwnStatus(t *testing.T) {
 	t.Parallel()
 	a := start(t, options{})
 	a.broken()
+	field := sim.StartFor(t, sim.Config{Name: "hung-grpc"})
+	field.SetFaults(sim.Faults{Hang: true})
+	a.must(a.do(call{"POST", clusters, fmt.Sprintf(`{"name":"hung-grpc","base_url":%q,"protocol":"grpc"}`, field.GRPCURL()), nil}), 201)
 	for cluster, want := range map[string]struct {
 		status int
 		code   string
 	}{
-		"hung": {504, "cluster_timeout"}, "refused": {503, "cluster_unavailable"}, "garbage": {502, "cluster_failed"},
+		"hung": {504, "cluster_timeout"}, "hung-grpc": {504, "cluster_timeout"}, "refused": {503, "cluster_unavailable"}, "garbage": {502, "cluster_failed"},
 	} {
 		for _, path := range []string{recordsPath + "?cluster=" + cluster, recordsPath + "/u-1?cluster=" + cluster, statusPath + "/u-1?env=" + cluster} {
 			began := time.Now()

@@ -228,13 +228,18 @@ func (rq request) view(opts storage.ReadOptions, fn func(storage.Reader) error) 
 func (rq request) setReadHeaders(opts storage.ReadOptions, info storage.ReadInfo) {
 	rq.setIndex(info.Index)
 	if opts.Consistency == storage.Stale {
-		ms := info.LastContact.Milliseconds()
-		if info.LastContact < 0 {
-			ms = -1
-		}
-		var buf [20]byte
-		rq.ctx.Response.Header.SetCanonical(headerLastContact, strconv.AppendInt(buf[:0], ms, 10))
+		rq.setLastContact(info.LastContact)
 	}
+}
+
+// setLastContact tells how long ago this node heard from the leader; -1: never.
+func (rq request) setLastContact(ago time.Duration) {
+	ms := ago.Milliseconds()
+	if ago < 0 {
+		ms = -1
+	}
+	var buf [20]byte
+	rq.ctx.Response.Header.SetCanonical(headerLastContact, strconv.AppendInt(buf[:0], ms, 10))
 }
 
 func (rq request) setIndex(index uint64) {

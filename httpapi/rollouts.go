@@ -76,8 +76,46 @@ func (s *Server) handlePauseDeployment(rq request) error {
 	return rq.pause(true, "paused")
 }
 
+// handleResumeDeployment ends a pause. A rollout that failed is tried again: its
+// failure belongs to a generation, and pausing in between makes the next.
 func (s *Server) handleResumeDeployment(rq request) error {
+	failed, err := rq.rolloutFailed()
+	if err != nil {
+		return err
+	}
+	if failed {
+		_, _, err := rq.changeDeployment("retry", func(_ storage.Reader, d *model.Deployment) error {
+			if failedRollout(d) {
+				setPaused(d, true)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		// The version that the client looked at was there; now there is another.
+		rq.ctx.Request.Header.Del(fasthttp.HeaderIfMatch)
+	}
 	return rq.pause(false, "resumed")
+}
+
+// rolloutFailed tells whether the rollout of the present generation failed.
+func (rq request) rolloutFailed() (failed bool, err error) {
+	name, err := rq.pathParam("key")
+	if err != nil {
+		return false, err
+	}
+	_, err = rq.view(storage.ReadOptions{}, func(r storage.Reader) error {
+		d, found, err := readDeployment(r, name)
+		failed = found && failedRollout(&d)
+		return err
+	})
+	return failed, err
+}
+
+func failedRollout(d *model.Deployment) bool {
+	return d.RolloutStatus != nil && d.RolloutStatus.Phase == model.RolloutFailed &&
+		d.RolloutStatus.Generation == d.Generation && (d.Rollout == nil || !d.Rollout.Paused)
 }
 
 func (rq request) pause(paused bool, word string) error {

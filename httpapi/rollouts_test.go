@@ -151,11 +151,53 @@ func TestPauseAndResume(t *testing.T) {
 	a.must(a.do(call{"POST", deps + "/d/rollback", "", nil}), 409)
 }
 
+// A rollout that failed stays failed for its generation: to resume it makes
+// another one, with the same content.
+func TestResumeTriesAFailedRolloutAgain(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{})
+	a.must(a.putPackage("shop"), 201)
+	a.must(a.do(call{"PUT", deps + "/d", throughput("d", 10), nil}), 201)
+	fail := func() model.Deployment {
+		d := decode[model.Deployment](t, a.must(a.get(deps+"/d"), 200).body)
+		a.apply(storage.RecordUnitStatus{Deployment: "d", Generation: d.Generation, Observed: &model.DeploymentObserved{
+			ObservedGeneration: d.Generation, Condition: model.DeploymentDeploying,
+			RolloutStatus: &model.RolloutStatus{Phase: model.RolloutFailed, Generation: d.Generation, Revision: 1, Total: 1},
+		}})
+		return decode[model.Deployment](t, a.must(a.get(deps+"/d"), 200).body)
+	}
+	for _, condition := range []string{"", "the present version"} {
+		before := fail()
+		var headers []string
+		if condition != "" {
+			headers = []string{fmt.Sprintf("If-Match: \"%d\"", before.ResourceVersion)}
+		}
+		got := a.must(a.do(call{"POST", deps + "/d/resume", "", headers}), 200)
+		if word := decode[map[string]any](t, got.body)["status"]; word != "resumed" {
+			t.Errorf("if-match %q: %v, want resumed", condition, word)
+		}
+		after := decode[model.Deployment](t, a.must(a.get(deps+"/d"), 200).body)
+		if rps, paused := a.wish("d"); rps != 10 || paused || after.Generation <= before.Generation {
+			t.Errorf("if-match %q: throughput %d, paused %v, generation %d after %d", condition, rps, paused, after.Generation, before.Generation)
+		}
+	}
+	// What failed was another generation: there is nothing to try again.
+	got := a.must(a.do(call{"POST", deps + "/d/resume", "", nil}), 200)
+	if word := decode[map[string]any](t, got.body)["status"]; word != "unchanged" {
+		t.Errorf("again: %v, want unchanged", word)
+	}
+	fail()
+	a.must(a.do(call{"POST", deps + "/d/resume", "", []string{`If-Match: "1"`}}), 412)
+}
+
 // TestDeleteFromOneCluster takes a deployment off one of its targets.
 func TestDeleteFromOneCluster(t *testing.T) {
 	t.Parallel()
 	a := start(t, options{})
 	a.must(a.putPackage("shop"), 201)
+	for _, name := range []string{"edge-1", "edge-2", "edge-3"} {
+		a.must(a.do(call{"POST", clusters, fmt.Sprintf(`{"name":%q,"base_url":"http://crm:8088"}`, name), nil}), 201)
+	}
 	a.must(a.do(call{"PUT", deps + "/d", `{"key":"d","package_name":"shop","class_key":"K","target_envs":["edge-1","edge-2","edge-3"],
 	  "env_templates":{"edge-1":"dev","edge-2":"edge"},"odgm":{"env_node_ids":{"edge-1":[1],"edge-2":[2]}}}`, nil}), 201)
 	got := a.must(a.do(call{"DELETE", deps + "/d?cluster=edge-1", "", nil}), 200)
@@ -183,6 +225,8 @@ func TestDeleteFromOneCluster(t *testing.T) {
 		}
 	}
 	a.must(a.do(call{"DELETE", deps + "/none?cluster=edge-1", "", nil}), 404)
+	// A typing error is not success.
+	a.must(a.do(call{"DELETE", deps + "/d?cluster=egde-1", "", nil}), 404)
 	a.must(a.do(call{"DELETE", deps + "/d?cluster=a&env=b", "", nil}), 400)
 }
 

@@ -40,6 +40,9 @@ func Failure(cluster string, err error) *model.ClusterFailure {
 	case errors.As(err, &call):
 		f.Class, f.Message = string(call.Class), call.Reason
 		f.Code = codeOf(call)
+		if cluster == "" {
+			f.Cluster = call.Cluster // the default one
+		}
 	case timedOut(err):
 		f.Code, f.Message = model.CodeClusterTimeout, "no answer in time"
 	}
@@ -58,7 +61,7 @@ func codeOf(call *crm.CallError) model.Code {
 		return model.CodeClusterFailed
 	case call.NotSent:
 		return model.CodeClusterUnavailable
-	case call.Status == 0 && timedOut(call.Err):
+	case call.TimedOut(), call.Status == 0 && timedOut(call.Err):
 		return model.CodeClusterTimeout
 	case call.Status == 0 && call.Class == crm.ClassRetryable, call.Class == crm.ClassCanceled:
 		return model.CodeClusterUnavailable

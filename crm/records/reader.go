@@ -101,6 +101,7 @@ func (r *Reader) asked(only string, failed *[]model.ClusterFailure) ([]string, e
 func (r *Reader) pages(ctx context.Context, cluster string, client crm.Client, q model.RecordQuery) ([]model.DeploymentRecord, error) {
 	var records []model.DeploymentRecord
 	seen := map[string]bool{}
+	view, _ := r.inventory.Cluster(cluster)
 	for {
 		page, err := client.Records(ctx, crm.Origin{}, crm.RecordFilter{Package: q.Package, Limit: r.cfg.PageSize, Offset: len(seen)})
 		if err != nil {
@@ -113,7 +114,7 @@ func (r *Reader) pages(ctx context.Context, cluster string, client crm.Client, q
 				continue
 			}
 			seen[record.ID] = true
-			if record = normal(record, cluster); selects(q, record) {
+			if record = normal(record, cluster); selects(q, record, view.Spec.Environments) {
 				records = append(records, record)
 			}
 		}

@@ -389,14 +389,25 @@ func TestSelects(t *testing.T) {
 		{"class of another package", model.RecordQuery{Class: "toys.Cart"}, false},
 		{"environment as the CRM calls it", model.RecordQuery{Environment: "ns"}, true},
 		{"environment as the control plane calls it", model.RecordQuery{Environment: "edge-1"}, true},
+		{"environment that the cluster carries", model.RecordQuery{Environment: "production"}, true},
 		{"another environment", model.RecordQuery{Environment: "edge-2"}, false},
 		{"condition", model.RecordQuery{Status: "running"}, true},
 		{"another condition", model.RecordQuery{Status: "Down"}, false},
 	} {
 		for _, r := range []model.DeploymentRecord{record, short} {
-			if got := selects(test.q, r); got != test.want {
+			if got := selects(test.q, r, []string{"edge", "production"}); got != test.want {
 				t.Errorf("%s, class %s: got %v, want %v", test.name, r.ClassKey, got, test.want)
 			}
+		}
+	}
+}
+
+// A failure of the default cluster names it: who asked did not.
+func TestFailureNamesTheDefaultCluster(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ asked, want string }{{"", "edge-1"}, {"edge-2", "edge-2"}} {
+		if got := Failure(test.asked, &crm.CallError{Cluster: "edge-1", Class: crm.ClassRetryable, Status: 500}).Cluster; got != test.want {
+			t.Errorf("asked for %q: failure of %q, want %q", test.asked, got, test.want)
 		}
 	}
 }
@@ -464,6 +475,8 @@ func TestClusters(t *testing.T) {
 		{model.Errorf(model.CodeNotFound, "gone"), model.CodeNotFound},
 		{&model.Error{Code: model.CodeUnavailable, Err: context.DeadlineExceeded}, model.CodeClusterTimeout},
 		{&crm.CallError{Class: crm.ClassTerminal, Status: 500, Reason: "boom"}, model.CodeClusterFailed},
+		// gRPC has an error of its own for the end of a deadline.
+		{&crm.CallError{Class: crm.ClassRetryable, Reason: "no answer in time", Err: errors.New("rpc error: code = DeadlineExceeded")}, model.CodeClusterTimeout},
 	} {
 		_, err := NewClusters(w, prober{test.err}, func() time.Duration { return 0 }).Refresh(t.Context(), "a")
 		if got := model.CodeOf(err); got != test.code {
