@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -75,11 +78,26 @@ func (p *program) server(cmd *cobra.Command, o serverOptions) error {
 	for _, key := range cfg.Ineffective() {
 		logger.Warn("setting has no effect in this build", "key", key)
 	}
+	p.setGarbageTarget()
 	s, err := startService(cmd.Context(), cfg, logger)
 	if err != nil {
 		return err
 	}
 	return p.serve(cmd.Context(), s, o.readyFile, nil)
+}
+
+// garbagePercent is how much may be allocated between two collections, in percent
+// of what is in use.
+const garbagePercent = 200
+
+// setGarbageTarget makes collections rarer than they are by default, unless the
+// environment says otherwise: a node's heap is small, and what a collection costs
+// is the time of the slowest answers.
+func (p *program) setGarbageTarget() {
+	given := slices.ContainsFunc(p.environ, func(entry string) bool { return strings.HasPrefix(entry, "GOGC=") })
+	if !given {
+		debug.SetGCPercent(garbagePercent)
+	}
 }
 
 // serverConfig reads file and environment, applies the flags that were given,
