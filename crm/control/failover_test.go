@@ -50,23 +50,34 @@ func (w *world) placement() map[string][]string {
 }
 
 // madeBeforeBroken asserts that no cluster was told to delete what it should run: when
-// a unit of a deployment is deleted, the clusters hold as many others of it as it
-// has places.
+// a unit of a deployment is deleted, as many others of it as it has places run.
 func (w *world) madeBeforeBroken() {
 	w.t.Helper()
 	want := map[string]int{}
 	for key, d := range w.deployments() {
 		want[key] = len(d.PlacedOn)
 	}
-	held := map[string]int{}
+	runs := map[string]map[string]time.Time{}
 	for _, e := range w.effects() {
+		units := runs[e.Deployment]
+		if units == nil {
+			units = map[string]time.Time{}
+			runs[e.Deployment] = units
+		}
 		if e.Effect == sim.EffectCreated {
-			held[e.Deployment]++
+			units[e.cluster] = e.At.Add(timeToRunning)
 			continue
 		}
-		if held[e.Deployment]--; held[e.Deployment] < want[e.Deployment] {
-			w.t.Errorf("%s was deleted from %s when only %d others of deployment %s were there, want %d",
-				e.Unit, e.cluster, held[e.Deployment], e.Deployment, want[e.Deployment])
+		delete(units, e.cluster)
+		others := 0
+		for _, since := range units {
+			if !since.After(e.At) {
+				others++
+			}
+		}
+		if others < want[e.Deployment] {
+			w.t.Errorf("%s was deleted from %s when only %d others of deployment %s ran, want %d",
+				e.Unit, e.cluster, others, e.Deployment, want[e.Deployment])
 		}
 	}
 }
@@ -154,6 +165,9 @@ func TestTwoOfTenClustersDie(t *testing.T) {
 		}
 		if e.At.Before(first.Add(toleration)) {
 			t.Errorf("%s moved before the toleration was over", e.Deployment)
+		}
+		if e.Deployment[:4] == "kept" || !slices.ContainsFunc(placed[e.Deployment], func(name string) bool { return slices.Contains(dead, name) }) {
+			t.Errorf("%s of %s was made in %s, want nothing done for who did not opt in or has lost nothing", e.Unit, e.Deployment, e.cluster)
 		}
 	}
 	away := w.placement()

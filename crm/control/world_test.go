@@ -31,6 +31,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // patience bounds every wait for a condition.
 const patience = 40 * time.Second
 
+// timeToRunning is how long units take to come up.
+const timeToRunning = 30 * time.Millisecond
+
 // until waits for a condition, looking often. state, if not nil, tells what is
 // there instead.
 func until(t *testing.T, what string, condition func() bool, state func() string) {
@@ -113,7 +116,7 @@ func (w *world) serveSim(name string, endpoints func(net.Listener) sim.Endpoints
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	s := sim.New(sim.Config{Name: name, JournalSize: 100_000})
+	s := sim.New(sim.Config{Name: name, JournalSize: 100_000, TimeToRunning: timeToRunning})
 	w.sims[name] = s
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
