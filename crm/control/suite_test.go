@@ -158,6 +158,7 @@ func newSuite(t *testing.T, protocol model.ClusterProtocol) *suite {
 		cluster.Labels, cluster.Environments, cluster.Timeout = labels[name], environments[name], 500*time.Millisecond
 		s.crmCfg.Clusters[name] = cluster
 	}
+	s.withoutRetries(broken)
 	return s
 }
 

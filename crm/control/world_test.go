@@ -64,6 +64,33 @@ type world struct {
 	crmCfg crm.Config
 	cfg    Config
 	logger *slog.Logger
+
+	// mu guards what follows.
+	mu sync.Mutex
+	// written are the commands of leaders since it was last cleared.
+	written []storage.Command
+}
+
+// tap notes what leaders write.
+type tap struct {
+	Store
+	w *world
+}
+
+func (s tap) Apply(ctx context.Context, req storage.Request) (storage.Result, error) {
+	s.w.mu.Lock()
+	s.w.written = append(s.w.written, req.Command)
+	s.w.mu.Unlock()
+	return s.Store.Apply(ctx, req)
+}
+
+// takeWritten returns what leaders wrote since it was last called.
+func (w *world) takeWritten() []storage.Command {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	written := w.written
+	w.written = nil
+	return written
 }
 
 // newWorld builds so many clusters, and package shop, with everything that takes
@@ -140,7 +167,7 @@ func (w *world) lead(term uint64) (stop func()) {
 	inv := inventory.New(w.store, w.logger, set)
 	cfg := w.cfg
 	cfg.Local = w.crmCfg.LocalClusters()
-	c, err := New(cfg, Deps{Store: w.store, Fleet: fleet, Inventory: inv, Logger: w.logger, Metrics: set})
+	c, err := New(cfg, Deps{Store: tap{w.store, w}, Fleet: fleet, Inventory: inv, Logger: w.logger, Metrics: set})
 	if err != nil {
 		w.t.Fatal(err)
 	}
