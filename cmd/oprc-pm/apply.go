@@ -31,10 +31,12 @@ func (p *program) applyCommand() *cobra.Command {
 the order of their dependencies, then deployments. What is already as described
 stays unchanged. Everything is checked before anything is sent. A package that
 drops a class which is deployed is refused, except with --force: its deployments
-then go on running what they run.
+then go on running what they run. A pause, a cordon and a drain are kept: resume
+and uncordon end them.
 
 With --wait the command ends when every deployment of the files runs (exit code
-0), one of them is down (1), or the time is up (5).`,
+0), one of them is down, has failed to roll out or was rolled back (1), or the
+time is up (5).`,
 		Example: `  oprc-pm apply -f deploy/examples/echo.yml
   oprc-pm apply -f deploy/examples --wait=2m
   oprc-pm apply -f shop.yml --dry-run=server
@@ -82,6 +84,9 @@ func (p *program) apply(ctx context.Context, o applyOptions) error {
 		return err
 	}
 	defer c.Close()
+	if err := p.keepSwitches(ctx, c, &set); err != nil {
+		return err
+	}
 	if o.dryRun == "server" {
 		return p.dryRunManifests(ctx, c, set)
 	}
@@ -109,6 +114,11 @@ func (s *manifests) each(fn func(name string)) {
 type appliedDeployment struct {
 	key   string
 	index uint64
+	// generation that the write led to.
+	generation uint64
+	// repackaged: its package was changed just before, which it may not have been
+	// looked at for.
+	repackaged bool
 }
 
 // applyManifests sends a set and prints what became of each. The first failure
@@ -121,11 +131,13 @@ func (p *program) applyManifests(ctx context.Context, c *client.Client, set mani
 		}
 		p.printWritten("cluster", cluster.Name, result)
 	}
+	changed := map[string]bool{}
 	for _, pkg := range set.packages {
 		result, err := c.PutPackage(ctx, pkg, client.WriteOptions{Force: set.force})
 		if err != nil {
 			return nil, fmt.Errorf("apply package/%s: %w", pkg.Name, err)
 		}
+		changed[pkg.Name] = result.Status != "unchanged"
 		p.printWritten("package", pkg.Name, result)
 	}
 	applied := make([]appliedDeployment, 0, len(set.deployments))
@@ -135,7 +147,7 @@ func (p *program) applyManifests(ctx context.Context, c *client.Client, set mani
 			return nil, fmt.Errorf("apply deployment/%s: %w", d.Key, err)
 		}
 		p.printWritten("deployment", d.Key, result)
-		applied = append(applied, appliedDeployment{d.Key, result.Index})
+		applied = append(applied, appliedDeployment{d.Key, result.Index, result.Generation, changed[d.PackageName]})
 	}
 	return applied, nil
 }

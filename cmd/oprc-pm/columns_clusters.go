@@ -43,8 +43,9 @@ var clusterColumns = []column[clusterRow]{
 		}
 		return humanDuration(now.Sub(c.Health.LastSeen)) + " ago"
 	}},
-	{"REASON", false, func(c clusterRow, _ time.Time) string { return c.Health.Reason }},
-	{"MESSAGE", true, func(c clusterRow, _ time.Time) string { return shorten(c.Health.Message, 80) }},
+	{"REASON", false, func(c clusterRow, _ time.Time) string {
+		return shorten(strings.TrimSuffix(c.Health.Reason+": "+c.Health.Message, ": "), 80)
+	}},
 	{"PROTOCOL", true, func(c clusterRow, _ time.Time) string { return string(c.Protocol) }},
 	{"URL", true, func(c clusterRow, _ time.Time) string { return c.BaseURL }},
 	{"LABELS", true, func(c clusterRow, _ time.Time) string { return labelsText(c.Labels) }},

@@ -82,10 +82,19 @@ var eventColumns = []column[model.Event]{
 	{"UNIT", true, func(e model.Event, _ time.Time) string { return e.Unit }},
 }
 
+// qualifiedClass is PACKAGE.CLASS: some CRMs give the class alone.
+func qualifiedClass(r model.DeploymentRecord) string {
+	prefix := r.PackageName + "."
+	if r.PackageName == "" || r.ClassKey == "" || strings.HasPrefix(r.ClassKey, prefix) {
+		return r.ClassKey
+	}
+	return prefix + r.ClassKey
+}
+
 var recordColumns = []column[model.DeploymentRecord]{
 	{"CLUSTER", false, func(r model.DeploymentRecord, _ time.Time) string { return optional(r.ClusterName) }},
 	{"ID", false, func(r model.DeploymentRecord, _ time.Time) string { return r.ID }},
-	{"CLASS", false, func(r model.DeploymentRecord, _ time.Time) string { return r.ClassKey }},
+	{"CLASS", false, func(r model.DeploymentRecord, _ time.Time) string { return qualifiedClass(r) }},
 	{"CONDITION", false, func(r model.DeploymentRecord, _ time.Time) string { return r.Status.Condition }},
 	{"PHASE", false, func(r model.DeploymentRecord, _ time.Time) string { return r.Status.Phase }},
 	{"FUNCTIONS READY", false, func(r model.DeploymentRecord, _ time.Time) string { return readyFunctions(r) }},

@@ -47,6 +47,7 @@ still runs there is forgotten, not stopped.`,
   oprc-pm delete package example --cascade
   oprc-pm delete cluster edge-7
   oprc-pm delete -f deploy/examples/echo.yml --ignore-not-found`,
+		Args:              usageArgs(cobra.ArbitraryArgs),
 		ValidArgsFunction: p.completeTargets(func(k *kind) bool { return deletable(k) }),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.delete(cmd.Context(), args, o)

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/oprc/oprc-pm/internal/client"
 	"github.com/oprc/oprc-pm/model"
@@ -27,6 +29,7 @@ func (d *description) describeDeployment(ctx context.Context, dep model.Deployme
 	if err != nil && !client.NotFound(err) {
 		return err
 	}
+	d.askClusters(ctx, units)
 	t, err := tableOf(units, unitDetailColumns, d.now)
 	if err != nil {
 		return err
@@ -86,8 +89,8 @@ func (d *description) placementSection(ctx context.Context, dep model.Deployment
 	for _, p := range dep.PlacedOn {
 		placed[p.Cluster] = true
 		reason := why[p.Cluster]
-		if p.For != "" {
-			reason = strings.TrimPrefix("stands in for "+p.For+"; "+reason, "; ")
+		if says := "stands in for " + p.For; p.For != "" && !strings.Contains(reason, says) {
+			reason = strings.TrimSuffix(says+"; "+reason, "; ")
 		}
 		t.rows = append(t.rows, []string{cell(p.Cluster), "yes", cell(reason)})
 	}
@@ -109,6 +112,36 @@ func (d *description) placementSection(ctx context.Context, dep model.Deployment
 		d.p.printf("  cannot leave, since nothing else fits: %s\n", strings.Join(planned.Stranded, ", "))
 	}
 	return nil
+}
+
+// What describe asks of clusters about units that are on their way.
+const (
+	maxAsked  = 5
+	askingFor = 3 * time.Second
+)
+
+// askClusters adds what the clusters say now of units that are on their way
+// without a word of why they do not run: what is recorded changes with their
+// phase only. A cluster that does not answer leaves things as they are.
+func (d *description) askClusters(ctx context.Context, units []model.UnitStatus) {
+	ctx, cancel := context.WithTimeout(ctx, askingFor)
+	defer cancel()
+	var asking sync.WaitGroup
+	asked := 0
+	for i := range units {
+		u := &units[i]
+		if u.Phase != model.UnitDeploying || unitText(*u) != "" || asked == maxAsked {
+			continue
+		}
+		asked++
+		asking.Go(func() {
+			record, err := client.Get[model.DeploymentRecord](ctx, d.c, client.Resource(client.Records, u.ID), url.Values{"cluster": {u.Cluster}})
+			if err == nil && optional(record.Status.Message) != "" {
+				u.Message = "the cluster says: " + *record.Status.Message
+			}
+		})
+	}
+	asking.Wait()
 }
 
 // shownEvents is how many events describe shows.

@@ -40,6 +40,9 @@ func (p *program) diff(ctx context.Context, files []string, strict bool) error {
 		return err
 	}
 	defer c.Close()
+	if err := p.keepSwitches(ctx, c, &set); err != nil {
+		return err
+	}
 	different := false
 	compare := func(name, before, after string) {
 		text := unifiedDiff("server/"+name, "file/"+name, before, after)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -55,7 +57,7 @@ change is one line: the change as the API tells it.`,
 	})
 	p.outputFlag(cmd, &o.output)
 	cmd.Flags().BoolVarP(&o.watch, "watch", "w", false, "go on with every change")
-	cmd.Flags().IntVar(&o.limit, "limit", 0, "show at most so many (0: all)")
+	cmd.Flags().IntVar(&o.limit, "limit", 0, "show at most so many (0: all, and of events the newest 500)")
 	cmd.Flags().StringVar(&o.consistency, "consistency", "", "linearizable (default), lease or stale")
 	addFilterFlags(cmd)
 	fixedCompletion(cmd, "consistency", "linearizable", "lease", "stale")
@@ -104,21 +106,49 @@ func (p *program) get(cmd *cobra.Command, args []string, o getOptions) error {
 			p.printf("\n")
 		}
 		p.warnFailed(found.Failed)
+		p.warnOld(found.Meta)
 		single := len(targets) == 1 && len(group.names) == 1
 		if err := p.printDocuments(group.kind, found.Items, single, o.output); err != nil {
 			return err
 		}
 		if found.More {
-			_, _ = fmt.Fprintf(p.err, "there are more; --limit %d was reached\n", o.limit)
+			p.warnMore(group.kind, o.limit)
 		}
 	}
 	return nil
+}
+
+// warnMore tells that a list is not the whole.
+func (p *program) warnMore(k *kind, limit int) {
+	text := "there are more"
+	if k.newest > 0 {
+		text = "there are older ones"
+	}
+	if limit == 0 {
+		_, _ = fmt.Fprintf(p.err, "%s; --limit shows more than %d\n", text, k.newest)
+		return
+	}
+	_, _ = fmt.Fprintf(p.err, "%s; --limit %d was reached\n", text, limit)
 }
 
 // warnFailed names the clusters that a list lacks.
 func (p *program) warnFailed(failed []client.FailedCluster) {
 	for _, f := range failed {
 		_, _ = fmt.Fprintf(p.err, "warning: cluster %s did not answer (%s); what it holds is missing here\n", cell(f.Name), cell(f.Class))
+	}
+}
+
+// oldAfter is how long a node may be without its leader before what it tells
+// from its own memory is marked: a few heartbeats are lost now and then.
+const oldAfter = 3 * time.Second
+
+// warnOld tells that the node that answered may not know what is new.
+func (p *program) warnOld(m client.Meta) {
+	switch {
+	case m.LastContact < 0:
+		_, _ = fmt.Fprintln(p.err, "warning: the node that answered has not heard from a leader yet; this may be out of date")
+	case m.LastContact > oldAfter:
+		_, _ = fmt.Fprintf(p.err, "warning: the node that answered last heard from the leader %s ago; this may be out of date\n", humanDuration(m.LastContact))
 	}
 }
 
@@ -166,12 +196,30 @@ func fetch(ctx context.Context, c *client.Client, g targetGroup, query url.Value
 		}
 		return selectNames(list, g)
 	}
+	if g.kind.newest > 0 {
+		return fetchNewest(ctx, c, g, query, limit)
+	}
 	// A collection without pages would answer limit with an error.
 	if !g.kind.addressable || g.kind.unpaged {
 		list, err := c.ListRaw(ctx, client.Resource(g.kind.collection), query, 0)
 		return cut(list, limit), err
 	}
 	return c.ListRaw(ctx, client.Resource(g.kind.collection), query, limit)
+}
+
+// fetchNewest reads the newest documents of a list that holds the oldest of them
+// first. The server cuts it.
+func fetchNewest(ctx context.Context, c *client.Client, g targetGroup, query url.Values, limit int) (client.List, error) {
+	if limit == 0 {
+		limit = g.kind.newest
+	}
+	// One more tells whether there is more.
+	query.Set("limit", strconv.Itoa(limit+1))
+	list, err := c.ListRaw(ctx, client.Resource(g.kind.collection), query, 0)
+	if over := len(list.Items) - limit; over > 0 {
+		list.Items, list.More = list.Items[over:], true
+	}
+	return list, err
 }
 
 // fetchBelow reads what belongs to one resource or, resource by resource, to

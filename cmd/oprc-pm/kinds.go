@@ -36,6 +36,9 @@ type kind struct {
 	// alsoOn are further kinds whose changes make the list worth another look;
 	// its documents are then not those of the stream.
 	alsoOn []storage.Kind
+	// newest is how many documents a list without a limit holds, of a kind whose
+	// lists are cut at the old end; 0 for the others, which are cut at the end.
+	newest int
 	// fades: old documents make room for new ones, which is no news.
 	fades bool
 	// filters maps flags to query parameters.
@@ -93,7 +96,7 @@ var kinds = []*kind{
 		key:     revisionKey, changeKey: revisionChangeKey, matches: matchRevision, tabulate: tabulate(revisionColumns),
 	},
 	{
-		name: "events", singular: "event", aliases: []string{"ev"}, collection: client.Events, event: storage.KindEvent, fades: true,
+		name: "events", singular: "event", aliases: []string{"ev"}, collection: client.Events, event: storage.KindEvent, fades: true, newest: 500,
 		filters: map[string]string{"kind": "kind", "name": "name", "type": "type", "reason": "reason", "since": "since"},
 		key:     eventKey, changeKey: eventChangeKey, matches: matchEvent, tabulate: tabulate(eventColumns),
 	},

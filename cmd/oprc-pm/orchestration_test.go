@@ -85,7 +85,7 @@ func TestClusterVerbs(t *testing.T) {
 	addSim(t, server, "edge-2", "--environment", "edge")
 	r = cli(t, server, "", "drain", "edge-1", "--wait=30s").want(t, exitOK)
 	equal(t, r.out, "cluster/edge-1 draining\ncluster/edge-1 drained\n")
-	contains(t, r.err, "cluster/edge-1: 1 units left\n")
+	contains(t, r.err, "cluster/edge-1: 1 unit left\n")
 	if got := clusterOf(t, server); got != "edge-2" {
 		t.Errorf("the unit is in %s", got)
 	}
@@ -101,7 +101,7 @@ func TestDrainRunsOutOfTime(t *testing.T) {
 	addSim(t, server, "edge-1", "--label", "zone=eu-1")
 	cli(t, server, shopWith("placement: {clusters: 1, selector: {zone: eu-1}}"), "apply", "-f", "-", "--wait=20s").want(t, exitOK)
 	r := cli(t, server, "", "drain", "edge-1", "--wait=1s").want(t, exitUnavailable)
-	contains(t, r.err, "error: after 1s cluster/edge-1 still holds 1 units, of D; ")
+	contains(t, r.err, "error: after 1s cluster/edge-1 still holds 1 unit, of D; ")
 	contains(t, cli(t, server, "", "describe", "deployment", "D").want(t, exitOK).out, "should leave edge-1, but no other cluster fits")
 }
 
@@ -255,6 +255,106 @@ func TestDeleteDeploymentFromOneCluster(t *testing.T) {
 		t.Errorf("the unit that is left is in %s", got)
 	}
 	cli(t, server, "", "delete", "deployment", "D", "--cluster", "oaas-2").want(t, exitConflict)
+	r = cli(t, server, "", "delete", "deployment", "D", "--cluster", "oas-1").want(t, exitNotFound)
+	contains(t, r.err, `cluster "oas-1" does not exist`)
+}
+
+// Whoever applies a file again does not end a pause, a cordon or a drain.
+func TestApplyKeepsSwitches(t *testing.T) {
+	t.Parallel()
+	server := startNode(t)
+	crm := sim.StartFor(t, sim.Config{Name: "made"})
+	text := fmt.Sprintf("clusters:\n  - {name: made, url: %q, labels: {zone: z}}\n---\n%s", crm.URL(), shopWith("target_envs: [oaas-1], rollout: {wave: 1}"))
+	cli(t, server, text, "apply", "-f", "-", "--wait=20s").want(t, exitOK)
+	cli(t, server, "", "rollout", "pause", "D").want(t, exitOK)
+	cli(t, server, "", "cordon", "made").want(t, exitOK)
+	cli(t, server, "", "drain", "made").want(t, exitOK)
+	equal(t, cli(t, server, text, "diff", "-f", "-").want(t, exitOK).out, "")
+	r := cli(t, server, text, "apply", "-f", "-", "--dry-run=server").want(t, exitOK)
+	contains(t, r.out, "cluster/made: nothing would change", "deployment/D: nothing would change")
+	r = cli(t, server, strings.Replace(text, "zone: z", "zone: y", 1), "apply", "-f", "-").want(t, exitOK)
+	equal(t, r.out, "cluster/made updated\npackage/shop unchanged\ndeployment/D unchanged\n")
+	equal(t, r.err, "cluster/made stays cordoned, which the file does not say; oprc-pm uncordon made ends that\n"+
+		"cluster/made stays draining, which the file does not say; oprc-pm uncordon made ends that\n"+
+		"deployment/D stays paused, which the file does not say; oprc-pm rollout resume D ends that\n")
+	contains(t, cli(t, server, "", "get", "cluster", "made", "-o", "wide").want(t, exitOK).out, "draining", "zone=y")
+
+	cli(t, server, "", "rollout", "resume", "D").want(t, exitOK)
+	cli(t, server, "", "uncordon", "made").want(t, exitOK)
+	r = cli(t, server, text, "apply", "-f", "-").want(t, exitOK)
+	equal(t, r.out+r.err, "cluster/made updated\npackage/shop unchanged\ndeployment/D unchanged\n")
+}
+
+// A limit of events keeps the newest, and what is left out is told.
+func TestNewestEvents(t *testing.T) {
+	t.Parallel()
+	server := startNode(t)
+	cli(t, server, shopWith("target_envs: [oaas-1]"), "apply", "-f", "-", "--wait=20s").want(t, exitOK)
+	r := cli(t, server, "", "get", "events", "--kind", "deployment", "--limit", "1").want(t, exitOK)
+	contains(t, r.out, "DeploymentRunning")
+	if strings.Contains(r.out, "Placed") {
+		t.Errorf("the newest event:\n%s", r.out)
+	}
+	equal(t, r.err, "there are older ones; --limit 1 was reached\n")
+	r = cli(t, server, "", "get", "events", "--kind", "deployment", "--limit", "2").want(t, exitOK)
+	contains(t, r.out, "Placed", "DeploymentRunning")
+	equal(t, r.err, "")
+}
+
+// brokenImages makes a cluster in which nothing of an image comes up.
+func brokenImages(s *sim.Server, image string) {
+	s.SetFaults(sim.Faults{Units: []sim.UnitFault{{Image: image, Condition: "Pending", Message: "no such image"}}})
+}
+
+// A rollout that comes to nothing is no success of apply, whether it stays failed
+// or is taken back; resume tries it again.
+func TestWaitTellsAFailedRollout(t *testing.T) {
+	t.Parallel()
+	server := startNode(t)
+	edge := addSim(t, server, "edge-1")
+	brokenImages(edge, "img:bad")
+	text := func(image, onFailure string) string {
+		return strings.Replace(shopWith("target_envs: [edge-1], rollout: {wave: 1, progress_deadline: 1s, on_failure: "+onFailure+"}"), "img:1", image, 1)
+	}
+	cli(t, server, text("img:1", "pause"), "apply", "-f", "-", "--wait=20s").want(t, exitOK)
+	r := cli(t, server, text("img:bad", "pause"), "apply", "-f", "-", "--wait=20s").want(t, exitFailure)
+	contains(t, r.err, "error: the rollout of deployment/D has failed: ")
+	cli(t, server, "", "rollout", "status", "D", "--wait=20s").want(t, exitFailure)
+	contains(t, cli(t, server, "", "describe", "deployment", "D").want(t, exitOK).out, "DEPLOYING", "the cluster says: no such image")
+
+	edge.SetFaults(sim.Faults{})
+	equal(t, cli(t, server, "", "rollout", "resume", "D").want(t, exitOK).out, "deployment/D resumed\n")
+	cli(t, server, "", "rollout", "status", "D", "--wait=20s").want(t, exitOK)
+
+	brokenImages(edge, "img:worse")
+	r = cli(t, server, text("img:worse", "rollback"), "apply", "-f", "-", "--wait=20s").want(t, exitFailure)
+	contains(t, r.err, "error: deployment/D is rolled back: ")
+	waitFor(t, "what ran before is back", func() error {
+		r := cli(t, server, "", "rollout", "status", "D")
+		if strings.Contains(r.out, "deployment/D Complete: ") {
+			return nil
+		}
+		return fmt.Errorf("%s", r.out)
+	})
+	if got := clusterOf(t, server); got != "edge-1" {
+		t.Errorf("the unit is in %s", got)
+	}
+}
+
+// That something runs does not mean that all is as it was asked for.
+func TestWaitWarnsOfWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	server := startNode(t)
+	addSim(t, server, "edge-1")
+	waitFor(t, "the clusters are healthy", func() error {
+		r := cli(t, server, "", "get", "clusters")
+		if strings.Count(r.out, " Healthy ") == 3 {
+			return nil
+		}
+		return fmt.Errorf("%s", r.out)
+	})
+	r := cli(t, server, shopWith("placement: {clusters: 4}"), "apply", "-f", "-", "--wait=20s").want(t, exitOK)
+	contains(t, r.err, "warning: deployment/D runs, but not as asked for (NoFit): 3 of 4 clusters")
 }
 
 func TestOrchestrationUsage(t *testing.T) {
@@ -265,7 +365,7 @@ func TestOrchestrationUsage(t *testing.T) {
 		err  string
 	}{
 		"create":                   {exitOK, ""},
-		"create cluster":           {exitUsage, "accepts 1 arg"},
+		"create cluster":           {exitUsage, "use: oprc-pm create cluster NAME --url URL"},
 		"create cluster x":         {exitUsage, "--url URL is missing"},
 		"create cluster x --url y": {exitUsage, "base_url"},
 		"create cluster x --url http://y --protocol z":   {exitUsage, "protocol"},
@@ -273,29 +373,34 @@ func TestOrchestrationUsage(t *testing.T) {
 		"create cluster x --url http://y --label zone":   {exitUsage, "zone must be formatted as key=value"},
 		"create cluster x --url http://y --ca-file /no":  {exitUsage, "--ca-file: "},
 		"create cluster x --url http://y --weight heavy": {exitUsage, "--weight"},
-		"create thing":                           {exitUsage, `unknown command "thing"`},
-		"cordon":                                 {exitUsage, "requires at least 1 arg"},
-		"cordon none":                            {exitNotFound, "error: cordon cluster/none: "},
-		"drain none --wait=1s":                   {exitNotFound, "none"},
-		"plan":                                   {exitUsage, "-f FILE is missing"},
-		"plan x -f y":                            {exitUsage, "give names or -f, not both"},
-		"plan x -o xml":                          {exitUsage, `--output "xml"`},
-		"rollout":                                {exitOK, ""},
-		"rollout status":                         {exitUsage, "accepts 1 arg"},
-		"rollout status none":                    {exitNotFound, "none"},
-		"rollout pause none":                     {exitNotFound, "none"},
-		"rollout undo none":                      {exitNotFound, "none"},
-		"rollout undo none --to-revision=x":      {exitUsage, "to-revision"},
-		"get revisions --kind x":                 {exitUsage, "--kind does not apply to revisions"},
-		"get events --type Loud":                 {exitUsage, "type"},
-		"get records --cluster none":             {exitUsage, "none"},
-		"get records -w":                         {exitUsage, "records cannot be watched"},
-		"get record none":                        {exitNotFound, "none"},
-		"delete package x --cluster y":           {exitUsage, "--cluster applies to deployments only"},
-		"delete deployment x --force":            {exitUsage, "--force applies to clusters only"},
-		"delete deployment none --cluster y":     {exitNotFound, "none"},
-		"describe cluster none":                  {exitNotFound, "none"},
-		"delete cluster none --ignore-not-found": {exitOK, ""},
+		"create thing":                        {exitUsage, `unknown command "thing"`},
+		"cordon":                              {exitUsage, "use: oprc-pm cordon CLUSTER..."},
+		"cordon none":                         {exitNotFound, "error: cordon cluster/none: "},
+		"drain none --wait=1s":                {exitNotFound, "none"},
+		"plan":                                {exitUsage, "say what to plan"},
+		"plan x -f y":                         {exitUsage, "give names or -f, not both"},
+		"plan x -o xml":                       {exitUsage, `--output "xml"`},
+		"rollout":                             {exitOK, ""},
+		"rollout status":                      {exitUsage, "use: oprc-pm rollout status DEPLOYMENT"},
+		"rollout status a b":                  {exitUsage, `unexpected "a b"`},
+		"rollout status none --wait 5s":       {exitUsage, "5s is taken for a name; for a time to wait write --wait=5s"},
+		"drain oaas-1 --wait 5m":              {exitUsage, "write --wait=5m"},
+		"delete deployment none --wait 1m30s": {exitUsage, "write --wait=1m30s"},
+		"rollout status none":                 {exitNotFound, "none"},
+		"rollout pause none":                  {exitNotFound, "none"},
+		"rollout undo none":                   {exitNotFound, "none"},
+		"rollout undo none --to-revision=x":   {exitUsage, "must be a whole number"},
+		"rollout undo none --to-revision=99999999999999999999": {exitUsage, "too large"},
+		"get revisions --kind x":                               {exitUsage, "--kind does not apply to revisions"},
+		"get events --type Loud":                               {exitUsage, "type"},
+		"get records --cluster none":                           {exitUsage, "none"},
+		"get records -w":                                       {exitUsage, "records cannot be watched"},
+		"get record none":                                      {exitNotFound, "none"},
+		"delete package x --cluster y":                         {exitUsage, "--cluster applies to deployments only"},
+		"delete deployment x --force":                          {exitUsage, "--force applies to clusters only"},
+		"delete deployment none --cluster y":                   {exitNotFound, "none"},
+		"describe cluster none":                                {exitNotFound, "none"},
+		"delete cluster none --ignore-not-found":               {exitOK, ""},
 	} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()

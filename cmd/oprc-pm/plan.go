@@ -54,6 +54,9 @@ func (p *program) plan(ctx context.Context, names []string, o planOptions) error
 	if len(names) > 0 && len(o.files) > 0 {
 		return usagef("give names or -f, not both")
 	}
+	if len(names)+len(o.files) == 0 {
+		return usagef("say what to plan: names of deployments, or -f FILE")
+	}
 	var set manifests
 	if len(names) == 0 {
 		var err error
@@ -67,6 +70,9 @@ func (p *program) plan(ctx context.Context, names []string, o planOptions) error
 		return err
 	}
 	defer c.Close()
+	if err := p.keepSwitches(ctx, c, &set); err != nil {
+		return err
+	}
 	found, err := askPlans(ctx, c, names, set)
 	if err != nil {
 		return err

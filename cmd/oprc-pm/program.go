@@ -72,7 +72,7 @@ func (p *program) rootCommand() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetVersionTemplate("oprc-pm {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%v (see %s --help)", err, cmd.CommandPath())
+		return usagef("%s (see %s --help)", flagText(err), cmd.CommandPath())
 	})
 	root.AddGroup(&cobra.Group{ID: "node", Title: "Run:"}, &cobra.Group{ID: "client", Title: "Use:"}, &cobra.Group{ID: "other", Title: "Other:"})
 	root.SetHelpCommandGroupID("other")
@@ -108,14 +108,55 @@ func group(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// usageArgs makes the errors of a cobra argument check wrong usage.
+// usageArgs makes the errors of a cobra argument check wrong usage, and says how
+// the command is used.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usagef("%v (see %s --help)", err, cmd.CommandPath())
+		if arg := takenForName(cmd, args); arg != "" {
+			return usagef("%s is taken for a name; for a time to wait write --wait=%s", arg, arg)
 		}
-		return nil
+		if check(cmd, args) == nil {
+			return nil
+		}
+		text := "an argument is missing"
+		if len(args) > 0 {
+			text = fmt.Sprintf("unexpected %q", strings.Join(args, " "))
+		}
+		return usagef("%s; use: %s (see %s --help)", text, cmd.UseLine(), cmd.CommandPath())
 	}
+}
+
+// takenForName returns the argument that was meant as the value of --wait: a flag
+// whose value may be left out does not take the next word.
+func takenForName(cmd *cobra.Command, args []string) string {
+	wait := cmd.Flags().Lookup("wait")
+	if wait == nil || !wait.Changed || wait.Value.String() != wait.NoOptDefVal {
+		return ""
+	}
+	for _, arg := range args {
+		if _, err := time.ParseDuration(arg); err == nil {
+			return arg
+		}
+	}
+	return ""
+}
+
+// flagText words the error of a flag without the names of library functions.
+func flagText(err error) string {
+	text := err.Error()
+	at := strings.Index(text, ": strconv.Parse")
+	if at < 0 {
+		return text
+	}
+	switch wanted := text[at+len(": strconv.Parse"):]; {
+	case strings.HasSuffix(text, "value out of range"):
+		return text[:at] + ": too large"
+	case strings.HasPrefix(wanted, "Bool"):
+		return text[:at] + ": must be true or false"
+	case strings.HasPrefix(wanted, "Float"):
+		return text[:at] + ": must be a number"
+	}
+	return text[:at] + ": must be a whole number"
 }
 
 const defaultServer = "http://127.0.0.1:8080"

@@ -129,7 +129,7 @@ by later changes of the deployment. resume ends it.`,
 	if action == client.Resume {
 		cmd = &cobra.Command{
 			Use:     "resume DEPLOYMENT...",
-			Short:   "Go on with rollouts that are paused",
+			Short:   "Go on with rollouts that are paused, or that failed",
 			Example: `  oprc-pm rollout resume Record`,
 		}
 	}
@@ -228,5 +228,5 @@ func (p *program) rolloutUndo(ctx context.Context, key string, revision uint64, 
 	if wait == 0 {
 		return nil
 	}
-	return p.waitRunning(ctx, c, []appliedDeployment{{key, result.Index}}, wait)
+	return p.waitRunning(ctx, c, []appliedDeployment{{key: key, index: result.Index, generation: result.Generation}}, wait)
 }

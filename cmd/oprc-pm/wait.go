@@ -31,16 +31,20 @@ func (p *program) waitRunning(ctx context.Context, c *client.Client, applied []a
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, errWaitOver)
 	defer cancel()
-	r := &rollout{p: p, c: c}
+	r := &rollout{p: p, c: c, applied: map[string]appliedDeployment{}}
 	r.reset()
 	for _, a := range applied {
 		r.order = append(r.order, a.key)
 		r.since = max(r.since, a.index)
+		r.applied[a.key] = a
 	}
 	r.live = p.terminal(p.err) && len(r.order) <= maxLive
 	err := r.run(ctx)
 	if err != nil && errors.Is(context.Cause(ctx), errWaitOver) {
 		return timeoutf("after %v not everything runs: %s", wait, strings.Join(r.waiting(), "; "))
+	}
+	if err == nil {
+		r.warn()
 	}
 	return err
 }
@@ -51,6 +55,10 @@ type rollout struct {
 	c     *client.Client
 	order []string
 	since uint64
+	// applied is what was sent; before are the rollouts that were over at the first
+	// look.
+	applied map[string]appliedDeployment
+	before  map[string]model.RolloutStatus
 
 	deployments map[string]model.Deployment
 	// units by deployment, then by cluster and id.
@@ -66,6 +74,7 @@ func (r *rollout) reset() {
 	r.deployments = map[string]model.Deployment{}
 	r.units = map[string]map[string]model.UnitStatus{}
 	r.said = map[string]string{}
+	r.before = map[string]model.RolloutStatus{}
 }
 
 func (r *rollout) run(ctx context.Context) error {
@@ -96,6 +105,12 @@ func (r *rollout) look(ctx context.Context) error {
 			return fmt.Errorf("decode deployment/%s: %w", key, err)
 		}
 		r.deployments[key] = d
+		if _, looked := r.before[key]; !looked {
+			r.before[key] = model.RolloutStatus{}
+			if rolloutOver(d) {
+				r.before[key] = *d.RolloutStatus
+			}
+		}
 		units, err := client.ListAll[model.UnitStatus](ctx, r.c, client.Resource(client.Deployments, key, "units"), fresh)
 		if err != nil {
 			return fmt.Errorf("wait for deployment/%s: %w", key, err)
@@ -115,7 +130,12 @@ func (r *rollout) follow(ctx context.Context) error {
 	for {
 		r.show()
 		if done, err := r.outcome(); done {
-			return err
+			if err != nil {
+				return err
+			}
+			if final, err := r.final(ctx); err != nil || final {
+				return err
+			}
 		}
 		change, err := stream.Next()
 		if err != nil {
@@ -166,6 +186,9 @@ func (r *rollout) outcome() (done bool, err error) {
 		if d.ObservedGeneration < d.Generation {
 			continue
 		}
+		if err := r.givenUp(d); err != nil {
+			return true, err
+		}
 		switch d.Condition {
 		case model.DeploymentRunning:
 			running++
@@ -201,6 +224,8 @@ func (r *rollout) waiting() []string {
 			missing = append(missing, "deployment/"+key+" could not be read")
 		case d.Condition != model.DeploymentRunning || d.ObservedGeneration < d.Generation:
 			missing = append(missing, fmt.Sprintf("deployment/%s is %s (%s)", key, conditionText(d), r.reason(d)))
+		case r.applied[key].repackaged:
+			missing = append(missing, "deployment/"+key+" runs what its package said before (rollout status tells why)")
 		}
 	}
 	return missing

@@ -47,6 +47,9 @@ type Meta struct {
 	Warnings []string
 	// Failed are the clusters whose CRM did not answer, in a list that asks them.
 	Failed []FailedCluster
+	// LastContact is how long ago the node that answered heard from the leader;
+	// negative: never. 0 also for answers that the leader vouches for.
+	LastContact time.Duration
 }
 
 func metaOf(header http.Header) Meta {
@@ -57,6 +60,10 @@ func metaOf(header http.Header) Meta {
 		m.Warnings = append(m.Warnings, warningText(value))
 	}
 	m.Failed = failedClusters(header)
+	// Bounded, so that a nonsensical answer does not overflow.
+	if ms, err := strconv.ParseInt(header.Get("X-Oprc-Last-Contact-Ms"), 10, 32); err == nil {
+		m.LastContact = time.Duration(ms) * time.Millisecond
+	}
 	return m
 }
 
@@ -209,7 +216,9 @@ type WriteResult struct {
 	Message string `json:"message"`
 	// Revision that a rollback leads to; 0 for other writes.
 	Revision uint64 `json:"revision"`
-	Meta     `json:"-"`
+	// Generation of the deployment that was written; 0 for other writes.
+	Generation uint64 `json:"generation"`
+	Meta       `json:"-"`
 }
 
 // WriteOptions qualify a write.
