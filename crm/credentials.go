@@ -36,8 +36,8 @@ func newCredentials(cfg ClusterConfig) *credentials {
 }
 
 var (
-	errNoToken    = errors.New("no bearer token is known for the cluster on this node")
-	errNoPassword = errors.New("no password is known for the cluster on this node")
+	errNoToken    = errors.New("no bearer token is known for the cluster on this node (its configuration, crm.secrets_dir, CRM_<NAME>_TOKEN)")
+	errNoPassword = errors.New("no password is known for the cluster on this node (its configuration, crm.secrets_dir)")
 	errBadSecret  = errors.New("the cluster's credentials hold characters that cannot be sent")
 )
 
@@ -90,4 +90,15 @@ func secretOr(secret Secret, file *watchedFile) (string, error) {
 		return "", err
 	}
 	return strings.TrimSpace(string(content.data)), nil
+}
+
+// credentialsReason words why credentials cannot be used. Paths of this node are
+// for its log.
+func credentialsReason(err error) string {
+	for _, known := range []error{errNoToken, errNoPassword, errBadSecret} {
+		if errors.Is(err, known) {
+			return known.Error()
+		}
+	}
+	return "credentials cannot be used"
 }

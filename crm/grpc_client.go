@@ -85,7 +85,7 @@ func judged(do method, judge func() error) method {
 func (c *GRPCClient) exchange(ctx context.Context, call string, from Origin, do method) error {
 	authorization, err := c.credentials.authorization()
 	if err != nil {
-		return c.notSent(call, ClassTerminal, "credentials cannot be used", err)
+		return c.notSent(call, ClassTerminal, credentialsReason(err), err)
 	}
 	conn, release, err := c.pool.acquire()
 	switch {

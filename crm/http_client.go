@@ -266,7 +266,7 @@ func (c *HTTPClient) newRequest(ctx context.Context, req *request) (*http.Reques
 	}
 	authorization, err := c.credentials.authorization()
 	if err != nil {
-		return nil, c.notSent(req.call, ClassTerminal, "credentials cannot be used", err)
+		return nil, c.notSent(req.call, ClassTerminal, credentialsReason(err), err)
 	}
 	headers := httpReq.Header
 	headers.Set("Accept", "application/json")

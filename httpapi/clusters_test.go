@@ -220,6 +220,31 @@ func TestClusterOfTheConfiguration(t *testing.T) {
 	}
 }
 
+// Also a cluster that is drained is kept while deployments name it: they would
+// lose what stands in for it.
+func TestDeleteClusterThatDeploymentsName(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{})
+	a.addCluster("edge-1", "http://crm:1")
+	a.addCluster("edge-2", "http://crm:2")
+	a.must(a.putPackage("shop"), 201)
+	for i := range 7 {
+		a.putDeployment(fmt.Sprintf("d%d", i), "shop", "edge-1", "edge-2")
+	}
+	got := a.must(a.do(call{"DELETE", clusters + "/edge-1", "", nil}), 409)
+	if want := "named in target_envs by d0, d1, d2, d3, d4 and 2 more: take it off them first"; !strings.Contains(string(got.body), want) {
+		t.Errorf("got %s, want %q", got.body, want)
+	}
+	for i := range 6 {
+		a.must(a.do(call{"DELETE", fmt.Sprintf("%s/d%d?cluster=edge-1", deps, i), "", nil}), 200)
+	}
+	a.must(a.do(call{"DELETE", clusters + "/edge-1", "", nil}), 409)
+	a.must(a.do(call{"DELETE", deps + "/d6", "", nil}), 200)
+	a.must(a.do(call{"DELETE", clusters + "/edge-1", "", nil}), 204)
+	a.must(a.do(call{"DELETE", clusters + "/edge-1", "", nil}), 404)
+	a.must(a.do(call{"DELETE", clusters + "/edge-2?force=true", "", nil}), 204)
+}
+
 func TestDeleteClusterWithUnits(t *testing.T) {
 	t.Parallel()
 	a := start(t, options{})

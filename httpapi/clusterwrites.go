@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 
@@ -208,6 +209,11 @@ func (s *Server) handleDeleteCluster(rq request) error {
 	if err != nil {
 		return err
 	}
+	if !force {
+		if err := rq.checkUnnamed(name); err != nil {
+			return err
+		}
+	}
 	res, err := rq.apply(storage.DeleteCluster{Name: name, IfMatch: pre.version, Force: force}, requestID(key, ""))
 	if err != nil {
 		return pre.explain(err)
@@ -215,4 +221,42 @@ func (s *Server) handleDeleteCluster(rq request) error {
 	s.seeWrite(res.Index)
 	rq.ctx.SetStatusCode(fasthttp.StatusNoContent)
 	return nil
+}
+
+// maxNamed is how many deployments the refusal to delete a cluster names.
+const maxNamed = 5
+
+// checkUnnamed refuses while deployments name the cluster in target_envs, also
+// when it is drained: without it they are not what they ask for, and what stands
+// in for it has nothing to stand in for. A deployment that comes to name it
+// between the look and the delete is told so by its conditions.
+func (rq request) checkUnnamed(cluster string) error {
+	var named []string
+	more := 0
+	_, err := rq.view(storage.ReadOptions{}, func(r storage.Reader) error {
+		named, more = nil, 0
+		doc, err := r.Get(storage.ClusterKey(cluster))
+		if err != nil || doc == nil {
+			return err // the command says what is missing
+		}
+		return storage.ByEnvironment.Scan(r, cluster, "", func(key string) (bool, error) {
+			d, found, err := readDeployment(r, key)
+			switch {
+			case err != nil || !found || d.DeletionRequestedAt != nil:
+			case len(named) == maxNamed:
+				more++
+			default:
+				named = append(named, key)
+			}
+			return true, err
+		})
+	})
+	if err != nil || len(named) == 0 {
+		return err
+	}
+	list := strings.Join(named, ", ")
+	if more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	return model.Errorf(model.CodeConflict, "cluster %q is named in target_envs by %s: take it off them first, or force the deletion", cluster, list)
 }

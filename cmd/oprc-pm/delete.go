@@ -40,8 +40,9 @@ package that others depend on, or that has deployments, is not deleted; with
 --cascade its deployments are deleted with it.
 
 With --cluster a deployment is taken off that cluster only. A cluster in which
-units are recorded is not deleted: drain it first. With --force it is, and what
-still runs there is forgotten, not stopped.`,
+units are recorded, or that deployments name, is not deleted: drain it, and take
+them off it. With --force it is, and what still runs there is forgotten, not
+stopped.`,
 		Example: `  oprc-pm delete deployment Record --wait
   oprc-pm delete deployment Record --cluster oaas-2 --wait
   oprc-pm delete package example --cascade
@@ -56,7 +57,7 @@ still runs there is forgotten, not stopped.`,
 	fileFlag(cmd, &o.files)
 	cmd.Flags().BoolVar(&o.cascade, "cascade", false, "delete the deployments of a package with it")
 	cmd.Flags().StringVar(&o.cluster, "cluster", "", "delete deployments from this cluster only")
-	cmd.Flags().BoolVar(&o.force, "force", false, "delete a cluster although units are recorded there")
+	cmd.Flags().BoolVar(&o.force, "force", false, "delete a cluster although units are recorded there, or deployments name it")
 	cmd.Flags().BoolVar(&o.ignoreNotFound, "ignore-not-found", false, "what does not exist is no error")
 	waitFlag(cmd, &o.wait, "wait until deployments are gone from every cluster, at most so long")
 	return cmd
