@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/oprc/oprc-pm/cluster"
 	"github.com/oprc/oprc-pm/crm"
@@ -125,6 +126,8 @@ func controlConfig(c config.Config, local []model.Cluster) control.Config {
 	cc.Policy.ReplicaThroughput = uint32(c.CRM.Planning.ReplicaThroughput) //nolint:gosec // validated
 	cc.Policy.Toleration = c.CRM.Failover.Toleration
 	cc.Health.Interval = c.CRM.HealthCheckInterval
+	// Who asks often wants to know soon: two probes that time out must not take long.
+	cc.Health.Timeout = max(time.Second, min(cc.Health.Timeout, 2*cc.Health.Interval))
 	cc.Health.FailureThreshold = c.CRM.CircuitBreaker.FailureThreshold
 	cc.Health.OpenTimeout = c.CRM.CircuitBreaker.Timeout
 	cc.Health.RetryTimeout = c.CRM.CircuitBreaker.RetryTimeout

@@ -98,6 +98,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 		return nil, fmt.Errorf("make dispatcher: %w", err)
 	}
 	cfg.Failover.Confirm = max(cfg.Failover.Confirm, cfg.Health.Confirm())
+	cfg.Failover.Relook = max(cfg.Failover.Relook, cfg.Health.Relook())
 	if c.failover, err = failover.New(cfg.Failover, failover.Deps{
 		Store: deps.Store, Inventory: deps.Inventory, Mover: c.dispatcher,
 		Logger: deps.Logger, Metrics: deps.Metrics, Now: deps.Now,

@@ -303,3 +303,54 @@ func TestDrain(t *testing.T) {
 	}, w.history)
 	w.settled()
 }
+
+// TestNextLeaderBelievesNoOldRecord: a cluster that recovered while nobody led is
+// not left for what was recorded of it before.
+func TestNextLeaderBelievesNoOldRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 4)
+	stop := w.lead(1)
+	w.waitFor(model.ClusterHealthy, w.names...)
+	w.deploy("named", func(d *model.Deployment) { d.TargetEnvs, d.Failover = []string{"c0"}, optIn("c3") })
+	w.settled()
+	effects := len(w.effects())
+	w.refuse("c0")
+	w.waitFor(model.ClusterUnhealthy, "c0")
+	stop()
+	w.answer("c0")
+	w.passed(2*toleration, "c0")
+	w.lead(2)
+	w.waitFor(model.ClusterHealthy, "c0")
+	w.settled()
+	if got := w.effects()[effects:]; len(got) > 0 || len(w.events("Evicted", failover.ReasonStarted)) > 0 {
+		t.Errorf("got %d units created or deleted, want nothing moved: %s", len(got), w.history())
+	}
+}
+
+// TestNoTolerationAndSixOfTenDie: they are not found lost in the same moment, some
+// refuse and some hang; still nothing is evicted.
+func TestNoTolerationAndSixOfTenDie(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 10)
+	w.withoutRetries(w.names...)
+	w.cfg.Health.Timeout = 500 * time.Millisecond
+	w.lead(1)
+	w.waitFor(model.ClusterHealthy, w.names...)
+	none := model.Duration("0s")
+	for n := range 6 {
+		w.deploy(fmt.Sprintf("d%d", n), func(d *model.Deployment) {
+			d.TargetEnvs, d.Failover = []string{fmt.Sprintf("c%d", n)}, &model.Failover{Enabled: true, Toleration: &none}
+		})
+	}
+	w.settled()
+	placed, effects := w.placement(), len(w.effects())
+	w.faults(sim.Faults{Hang: true}, w.names[1:6])
+	w.refuse("c0")
+	w.passed(time.Second, w.names[:6]...)
+	if diff := cmp.Diff(w.placement(), placed); diff != "" || len(w.effects()) > effects {
+		t.Errorf("got %d units created or deleted, placement: got -, want +\n%s%s", len(w.effects())-effects, diff, w.history())
+	}
+	if got := len(w.events(failover.ReasonBraked)); got != 1 {
+		t.Errorf("got %d alarms, want one", got)
+	}
+}

@@ -30,7 +30,9 @@ func TestTroubleThatLastsWritesNothing(t *testing.T) {
 	w.waitFor(model.ClusterHealthy, w.names...)
 	two, no := uint32(2), model.Duration("0s")
 	w.deploy("running", func(d *model.Deployment) { d.TargetEnvs = []string{"c0", "c1"} })
-	w.deploy("spread", func(d *model.Deployment) { d.Placement = &model.Placement{Clusters: &two, Weights: map[string]uint32{flapping: 0}} })
+	w.deploy("spread", func(d *model.Deployment) {
+		d.Placement = &model.Placement{Clusters: &two, Weights: map[string]uint32{flapping: 0}}
+	})
 	w.deploy("lost", func(d *model.Deployment) { d.TargetEnvs = []string{"c0", dead} })
 	w.deploy("stuck", func(d *model.Deployment) {
 		d.TargetEnvs, d.AvailableEnvs = []string{dead}, []string{dead}
@@ -38,7 +40,9 @@ func TestTroubleThatLastsWritesNothing(t *testing.T) {
 	})
 	w.deploy("shaken", func(d *model.Deployment) { d.TargetEnvs = []string{"c0", flapping} })
 	w.settled()
-	w.deploy("paused", func(d *model.Deployment) { d.TargetEnvs, d.Rollout = []string{"c2", "c3"}, &model.Rollout{Paused: true} })
+	w.deploy("paused", func(d *model.Deployment) {
+		d.TargetEnvs, d.Rollout = []string{"c2", "c3"}, &model.Rollout{Paused: true}
+	})
 	w.deploy("nowhere", func(d *model.Deployment) { d.Placement = &model.Placement{Selector: map[string]string{"no": "such"}} })
 	w.deploy("unknown", func(d *model.Deployment) { d.TargetEnvs = []string{"c0", "no-such-cluster"} })
 	w.sims["c4"].SetFaults(sim.Faults{Units: []sim.UnitFault{{Deployment: "refused", Refuse: 422}}})

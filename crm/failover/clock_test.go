@@ -74,14 +74,14 @@ func TestNextLeaderWithAnotherClock(t *testing.T) {
 // anybody is moved, in either direction, for it.
 func TestNobodyLedForAWhile(t *testing.T) {
 	inBubble(t, func(_ *testing.T, w *world) {
-		w.cfg.Confirm = 30 * time.Second
+		w.cfg.Relook = 30 * time.Second
 		w.deploy("opted", optIn(), "c0")
 		w.deploy("away", optIn(), "c1")
 		w.observe("away", []model.AvoidedCluster{{Cluster: "c2", Reason: model.AvoidFailover, Since: time.Now().UTC()}})
 		w.health("c0", model.ClusterUnhealthy)
 		w.pass(time.Hour)
 		stop := w.lead(1)
-		w.pass(w.cfg.Confirm - time.Second)
+		w.pass(w.cfg.Relook - time.Second)
 		w.expect("while nothing was looked at again", w.heard(), nil)
 		w.health("c0", model.ClusterHealthy) // it had recovered meanwhile
 		w.pass(2 * time.Second)
@@ -93,7 +93,7 @@ func TestNobodyLedForAWhile(t *testing.T) {
 		w.health("c0", model.ClusterUnhealthy)
 		w.pass(time.Hour)
 		defer w.lead(2)()
-		w.pass(w.cfg.Confirm - time.Second)
+		w.pass(w.cfg.Relook - time.Second)
 		w.expect("while it was not confirmed", w.heard(), named())
 		w.pass(2 * time.Second)
 		w.expect("once it was", w.heard(), named("evict opted from c0: Failover", "readmit away to c2"))
@@ -199,4 +199,3 @@ func TestReadingAgainIsNoNews(t *testing.T) {
 		w.expect("events", w.events(), named("Warning cluster/c0 FailoverStarted"))
 	})
 }
-

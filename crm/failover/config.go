@@ -21,12 +21,12 @@ type Config struct {
 	// BrakeHoldOff is how long most clusters must look alive again, and no
 	// further one have returned, before evictions go on.
 	BrakeHoldOff time.Duration
-	// Confirm is how long a leader must itself have found a cluster as it is
-	// before deployments leave it or return to it, whatever the toleration:
-	// so long that clusters lost at the same moment show, and that what an
-	// earlier leader recorded has been looked at again. It follows from how
-	// clusters are probed, see health.Config.
-	Confirm time.Duration
+	// Confirm is how long a cluster must have been lost before deployments leave
+	// it, whatever the toleration: so long that others that were lost at the same
+	// moment show. Relook is how long a new leader must have looked at the
+	// clusters before deployments leave or return for what was recorded before
+	// it. Both follow from how clusters are probed, see health.Config.
+	Confirm, Relook time.Duration
 	// RetryInterval is the time before the dispatcher is asked again for a move
 	// that it has not made, because no cluster fitted for instance.
 	RetryInterval time.Duration
@@ -64,6 +64,7 @@ func (c Config) Validate() error {
 		{"recovery", c.Recovery},
 		{"brake hold-off", c.BrakeHoldOff},
 		{"confirmation", c.Confirm},
+		{"second look", c.Relook},
 		{"settle delay", c.SettleDelay},
 	} {
 		if d.value < 0 {

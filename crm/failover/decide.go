@@ -147,7 +147,7 @@ func (r *round) judgeStay(d Deployment, place Place, cluster Cluster) {
 // confirmed is when a cluster that stays as it is has been found so for long
 // enough by this leader itself.
 func (r *round) confirmed(cluster Cluster) time.Time {
-	return later(cluster.Since, r.in.Begun).Add(r.cfg.Confirm)
+	return later(cluster.Since.Add(r.cfg.Confirm), r.in.Begun.Add(r.cfg.Relook))
 }
 
 func later(a, b time.Time) time.Time {
@@ -172,7 +172,7 @@ func (r *round) judgeReturn(d Deployment, avoided model.AvoidedCluster) {
 	case cluster.Status != model.ClusterHealthy:
 		return
 	default:
-		m.due = later(cluster.Since.Add(r.cfg.Recovery), r.in.Begun.Add(r.cfg.Confirm))
+		m.due = later(cluster.Since.Add(r.cfg.Recovery), r.in.Begun.Add(r.cfg.Relook))
 		m.message = fmt.Sprintf("cluster %s has been healthy for %v", avoided.Cluster, r.cfg.Recovery)
 		if r.now.Before(m.due) {
 			r.lookAgain(m.due)

@@ -292,7 +292,7 @@ func TestDrainAndBrake(t *testing.T) {
 func TestConfirm(t *testing.T) {
 	t.Parallel()
 	cfg := config()
-	cfg.Confirm = 30 * time.Second
+	cfg.Confirm, cfg.Relook = 30*time.Second, 40*time.Second
 	zero := time.Duration(0)
 	atOnce := Deployment{Key: "x", Failover: true, Toleration: &zero, Placed: named("a")}
 	tests := []struct {
@@ -306,9 +306,9 @@ func TestConfirm(t *testing.T) {
 		{"no toleration: clusters lost at the same moment must show first", time.Hour, four(map[string]Cluster{"a": dead(20 * time.Second)}), atOnce, nil, 10 * time.Second},
 		{"no toleration, once they would have", time.Hour, four(map[string]Cluster{"a": dead(30 * time.Second)}), atOnce, named("x from a: Failover"), firstPatience},
 		{"a longer toleration is no longer for it", time.Hour, four(map[string]Cluster{"a": dead(5 * time.Minute)}), opted("x", "a"), named("x from a: Failover"), firstPatience},
-		{"a new leader looks again before it believes a record", 20 * time.Second, four(map[string]Cluster{"a": dead(time.Hour)}), opted("x", "a"), nil, 10 * time.Second},
-		{"a new leader that has looked", 30 * time.Second, four(map[string]Cluster{"a": dead(time.Hour)}), opted("x", "a"), named("x from a: Failover"), firstPatience},
-		{"a new leader looks again before anybody returns", 20 * time.Second, four(map[string]Cluster{"a": healthy()}), avoiding("x", "a", model.AvoidFailover, "b"), nil, 10 * time.Second},
+		{"a new leader looks again before it believes a record", 30 * time.Second, four(map[string]Cluster{"a": dead(time.Hour)}), opted("x", "a"), nil, 10 * time.Second},
+		{"a new leader that has looked", 40 * time.Second, four(map[string]Cluster{"a": dead(time.Hour)}), opted("x", "a"), named("x from a: Failover"), firstPatience},
+		{"a new leader looks again before anybody returns", 30 * time.Second, four(map[string]Cluster{"a": healthy()}), avoiding("x", "a", model.AvoidFailover, "b"), nil, 10 * time.Second},
 		{"a drained cluster is left without", 0, four(map[string]Cluster{"a": with(healthy(), func(c *Cluster) { c.Draining = true })}), atOnce, named("x from a: Drain"), firstPatience},
 	}
 	for _, tt := range tests {

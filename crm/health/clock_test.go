@@ -43,3 +43,57 @@ func TestWallClockThatJumps(t *testing.T) {
 		})
 	}
 }
+
+// TestConfirm: with the defaults a cluster that refuses is lost after three probes,
+// one that hangs is under suspicion after two.
+func TestConfirm(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		threshold       int
+		relook, confirm time.Duration
+	}{
+		{5, 27 * time.Second, 9 * time.Second},
+		{3, 27 * time.Second, 18 * time.Second},
+		{1, 27 * time.Second, 27 * time.Second},
+		{20, 27 * time.Second, 5 * time.Second},
+	} {
+		cfg := DefaultConfig()
+		cfg.FailureThreshold = test.threshold
+		if got := cfg.Relook(); got != test.relook {
+			t.Errorf("threshold %d: got a second look within %v, want %v", test.threshold, got, test.relook)
+		}
+		if got := cfg.Confirm(); got != test.confirm {
+			t.Errorf("threshold %d: got confirmation within %v, want %v", test.threshold, got, test.confirm)
+		}
+	}
+}
+
+// TestClustersLostTogetherShowTogether: when the first of them is lost and confirmed,
+// the others are at least under suspicion, whatever the way in which they fail.
+func TestClustersLostTogetherShowTogether(t *testing.T) {
+	t.Parallel()
+	for seed := range 20 {
+		oftenAsked := func(cfg *Config, _ *Deps) {
+			if seed%2 == 0 {
+				cfg.Interval, cfg.FailureThreshold = time.Second, 3 // less than the time-out
+			}
+		}
+		inWorld(t, oftenAsked, 10, func(w *world) {
+			defer w.lead()()
+			pass(time.Minute + time.Duration(seed)*time.Second)
+			w.crm(nth(0)).become(refuses)
+			for n := 1; n < 6; n++ {
+				w.crm(nth(n)).become(hangs)
+			}
+			for w.recorded(nth(0)) != lost {
+				pass(50 * time.Millisecond)
+			}
+			pass(w.monitor.cfg.Confirm() + w.monitor.cfg.RecordDelay)
+			for n := 1; n < 6; n++ {
+				if got := w.recorded(nth(n)); got != lost && got != "Degraded/ProbeFailed/closed" {
+					t.Errorf("%s: got %s, want it under suspicion", nth(n), got)
+				}
+			}
+		})
+	}
+}

@@ -52,11 +52,23 @@ func DefaultConfig() Config {
 	}
 }
 
-// Confirm is how long it takes at most from the moment at which a cluster stops
-// answering, or from the beginning of a run, until its probes tell: it is the
-// second in a row that does. Clusters that were lost at the same moment are all
-// under suspicion by then, whichever was found lost first.
-func (c Config) Confirm() time.Duration { return 9*c.Interval/4 + c.Timeout }
+// Relook is how long it takes at most, from the beginning of a run or from the
+// moment at which a cluster stops answering, until two probes in a row have told:
+// the jittered interval until the first begins, that until the second does, or the
+// time-out of the first, and the time-out of the second.
+func (c Config) Relook() time.Duration {
+	jittered := c.Interval + c.Interval/10
+	return jittered + max(jittered, c.Timeout+c.Interval/10) + c.Timeout
+}
+
+// Confirm is how long after one cluster was found lost all others are under
+// suspicion at the latest that were lost at the same moment. The first one has been
+// silent for some intervals by then: those until the threshold, where refused
+// connections weigh two.
+func (c Config) Confirm() time.Duration {
+	intervals := max((c.FailureThreshold+1)/2, min(confirmations, c.FailureThreshold)) - 1
+	return max(c.Relook()-time.Duration(intervals)*9*c.Interval/10, c.Timeout)
+}
 
 // Validate returns all problems, joined.
 func (c Config) Validate() error {

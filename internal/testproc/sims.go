@@ -39,14 +39,15 @@ type SimUnit struct {
 
 // SimCall is an entry of a simulator's journal.
 type SimCall struct {
-	Seq        uint64 `json:"seq"`
-	Name       string `json:"name"`
-	Protocol   string `json:"protocol"`
-	Unit       string `json:"unit"`
-	Deployment string `json:"deployment"`
-	Term       uint64 `json:"term"`
-	Status     int    `json:"status"`
-	Effect     string `json:"effect"`
+	Seq        uint64    `json:"seq"`
+	Name       string    `json:"name"`
+	Protocol   string    `json:"protocol"`
+	Unit       string    `json:"unit"`
+	Deployment string    `json:"deployment"`
+	Term       uint64    `json:"term"`
+	Status     int       `json:"status"`
+	Effect     string    `json:"effect"`
+	At         time.Time `json:"at"`
 }
 
 // NewSim starts a simulated cluster that is called by protocol, with args in
