@@ -106,7 +106,7 @@ func TestControlConfig(t *testing.T) {
 	local := []model.Cluster{{Name: "edge"}}
 	want := control.DefaultConfig()
 	want.Local = local
-	want.Health.Interval, want.Health.FailureThreshold = 2*time.Second, 3
+	want.Health.Interval, want.Health.Timeout, want.Health.FailureThreshold = 2*time.Second, 4*time.Second, 3
 	want.Health.OpenTimeout, want.Health.RetryTimeout = 4*time.Second, 5*time.Second
 	want.Policy.Availability, want.Policy.ClusterAvailability, want.Policy.MaxClusters, want.Policy.ReplicaThroughput = 0.6, 0.7, 8, 9
 	want.Policy.Toleration = 10 * time.Second

@@ -52,10 +52,10 @@ func TestConfirm(t *testing.T) {
 		threshold       int
 		relook, confirm time.Duration
 	}{
-		{5, 27 * time.Second, 9 * time.Second},
-		{3, 27 * time.Second, 18 * time.Second},
-		{1, 27 * time.Second, 27 * time.Second},
-		{20, 27 * time.Second, 5 * time.Second},
+		{5, 27600 * time.Millisecond, 9600 * time.Millisecond},
+		{3, 27600 * time.Millisecond, 18600 * time.Millisecond},
+		{1, 27600 * time.Millisecond, 27600 * time.Millisecond},
+		{20, 27600 * time.Millisecond, 5 * time.Second},
 	} {
 		cfg := DefaultConfig()
 		cfg.FailureThreshold = test.threshold
@@ -88,7 +88,7 @@ func TestClustersLostTogetherShowTogether(t *testing.T) {
 			for w.recorded(nth(0)) != lost {
 				pass(50 * time.Millisecond)
 			}
-			pass(w.monitor.cfg.Confirm() + w.monitor.cfg.RecordDelay)
+			pass(w.monitor.cfg.Confirm())
 			for n := 1; n < 6; n++ {
 				if got := w.recorded(nth(n)); got != lost && got != "Degraded/ProbeFailed/closed" {
 					t.Errorf("%s: got %s, want it under suspicion", nth(n), got)

@@ -55,10 +55,11 @@ func DefaultConfig() Config {
 // Relook is how long it takes at most, from the beginning of a run or from the
 // moment at which a cluster stops answering, until two probes in a row have told:
 // the jittered interval until the first begins, that until the second does, or the
-// time-out of the first, and the time-out of the second.
+// time-out of the first, and the time-out of the second, with some time to spare and
+// to record it.
 func (c Config) Relook() time.Duration {
 	jittered := c.Interval + c.Interval/10
-	return jittered + max(jittered, c.Timeout+c.Interval/10) + c.Timeout
+	return jittered + max(jittered, c.Timeout+c.Interval/10) + c.Timeout + c.Timeout/10 + c.RecordDelay
 }
 
 // Confirm is how long after one cluster was found lost all others are under
