@@ -208,7 +208,7 @@ func (s *suite) transit() {
 // goesOn waits until all that does not depend on c1 is done while it fails.
 func (s *suite) goesOn() {
 	s.t.Helper()
-	until(s.t, "what can be done without the cluster that fails is done", func() bool {
+	untilAtPace(s.t, 40*time.Millisecond, "what can be done without the cluster that fails is done", func() bool {
 		units, placed, held := s.units(), s.placement(), s.held()
 		for _, strategy := range strategies {
 			moved, created, deleted := keyOf(strategy.name, "move"), keyOf(strategy.name, "create"), keyOf(strategy.name, "delete")
@@ -234,7 +234,7 @@ func (s *suite) goesOn() {
 // plans again when it is found well.
 func (s *suite) returned() {
 	s.t.Helper()
-	until(s.t, "everything is as if nothing had failed", func() bool {
+	untilAtPace(s.t, 40*time.Millisecond, "everything is as if nothing had failed", func() bool {
 		placed := s.placement()
 		for _, strategy := range strategies {
 			if !slices.Contains(placed[keyOf(strategy.name, "create")], broken) {

@@ -38,9 +38,15 @@ const timeToRunning = 30 * time.Millisecond
 // there instead.
 func until(t *testing.T, what string, condition func() bool, state func() string) {
 	t.Helper()
+	untilAtPace(t, 5*time.Millisecond, what, condition, state)
+}
+
+// untilAtPace is until for conditions that take long to look at.
+func untilAtPace(t *testing.T, pace time.Duration, what string, condition func() bool, state func() string) {
+	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
+	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for !condition() {
 		select {
@@ -312,7 +318,7 @@ func places(d model.Deployment) []string {
 // hold exactly what is recorded.
 func (w *world) settled() {
 	w.t.Helper()
-	until(w.t, "all deployments run, with nothing left over", func() bool { return w.isSettled("") }, w.history)
+	untilAtPace(w.t, 20*time.Millisecond, "all deployments run, with nothing left over", func() bool { return w.isSettled("") }, w.history)
 }
 
 // isSettled tells whether all deployments whose keys begin with prefix run where
