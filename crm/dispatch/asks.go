@@ -58,7 +58,7 @@ func (d *Dispatcher) Observe(cluster string, report Report) {
 	if r == nil {
 		return
 	}
-	o := outcome{call: callStatus, condition: report.Condition, message: printable(report.Message)}
+	o := outcome{call: callStatus, condition: report.Condition, message: crm.Printable(report.Message)}
 	if report.Lost {
 		o.err = &crm.CallError{Cluster: cluster, Call: callStatus, Class: crm.ClassNotFound, Reason: "is not among the cluster's records"}
 	}

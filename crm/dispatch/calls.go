@@ -179,7 +179,7 @@ func call(ctx context.Context, client crm.Client, t task) outcome {
 		status, o.err = client.Status(ctx, t.from, id)
 		o.condition = status.Status
 		if status.Message != nil {
-			o.message = printable(*status.Message)
+			o.message = crm.Printable(*status.Message)
 		}
 	case callDelete:
 		o.err = client.Delete(ctx, t.from, id)

@@ -101,7 +101,7 @@ func failureText(o outcome) string {
 	if errors.As(o.err, &call) {
 		return o.call + ": " + call.Reason
 	}
-	return o.call + ": " + printable(o.err.Error())
+	return o.call + ": " + crm.Printable(o.err.Error())
 }
 
 // applyCondition takes over the state that a CRM reports. The message is taken

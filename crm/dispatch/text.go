@@ -15,18 +15,3 @@ func nameList(names []string) string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// printable makes a text from a CRM fit for a record: one line, bounded.
-func printable(text string) string {
-	const limit = 200
-	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\uFFFD' {
-			return ' '
-		}
-		return r
-	}, text)
-	if runes := []rune(clean); len(runes) > limit {
-		clean = string(runes[:limit]) + "..."
-	}
-	return strings.TrimSpace(clean)
-}
