@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/oprc/oprc-pm/internal/wait"
 )
 
 // Load says how hard and how long one turn works. The loop is closed: a client
@@ -157,12 +159,8 @@ func (w *worker) run(ctx context.Context) {
 
 // pause waits for d, or fails with what ended ctx.
 func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !wait.For(ctx, d) {
 		return context.Cause(ctx)
 	}
+	return nil
 }

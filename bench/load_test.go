@@ -29,13 +29,13 @@ func subjectOf(name string, do func(ctx context.Context, began time.Time) error)
 
 var shortLoad = Load{Clients: 4, Warmup: 5 * time.Millisecond, Duration: 60 * time.Millisecond}
 
-func wait(d time.Duration) func(context.Context, time.Time) error {
+func idle(d time.Duration) func(context.Context, time.Time) error {
 	return func(ctx context.Context, _ time.Time) error { return pause(ctx, d) }
 }
 
 func TestTurn(t *testing.T) {
 	t.Parallel()
-	s, closed := subjectOf("a", wait(time.Millisecond))
+	s, closed := subjectOf("a", idle(time.Millisecond))
 	var order []string
 	result, err := runTurn(t.Context(), s, shortLoad,
 		func() { order = append(order, "start") }, func() { order = append(order, "end") })
@@ -124,8 +124,8 @@ func TestTurnEndsWithContext(t *testing.T) {
 
 func TestRunTakesTurns(t *testing.T) {
 	t.Parallel()
-	a, _ := subjectOf("a", wait(time.Millisecond))
-	b, _ := subjectOf("b", wait(4*time.Millisecond))
+	a, _ := subjectOf("a", idle(time.Millisecond))
+	b, _ := subjectOf("b", idle(4*time.Millisecond))
 	verified := 0
 	b.Verify = func(context.Context) error { verified++; return nil }
 	var order []string
@@ -190,7 +190,7 @@ func TestRunGuards(t *testing.T) {
 			}
 			return pause(ctx, time.Millisecond)
 		}, nil, 1 << 40, "wrong answers: later: wrong answer to GET /x: old"},
-		{"err_verify", wait(time.Millisecond), func(context.Context) error { return errors.New("lost") }, 0, "verify a: lost"},
+		{"err_verify", idle(time.Millisecond), func(context.Context) error { return errors.New("lost") }, 0, "verify a: lost"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -210,8 +210,8 @@ func TestRunGuards(t *testing.T) {
 
 func TestPlanRefuses(t *testing.T) {
 	t.Parallel()
-	a, _ := subjectOf("a", wait(0))
-	twin, _ := subjectOf("a", wait(0))
+	a, _ := subjectOf("a", idle(0))
+	twin, _ := subjectOf("a", idle(0))
 	good := Plan{Load: shortLoad, Turns: 1, Subjects: []*Subject{a}}
 	tests := map[string]func(*Plan){
 		"turns":     func(p *Plan) { p.Turns = 0 },

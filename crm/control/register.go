@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -51,7 +52,7 @@ func (c *Control) register(ctx context.Context, term uint64) bool {
 			return true
 		}
 		waiting = failed
-		pause(ctx, registerPause)
+		wait.For(ctx, registerPause)
 	}
 }
 
@@ -144,14 +145,4 @@ func (c *Control) catchUp(ctx context.Context) error {
 		return fmt.Errorf("find the applied index: %w", err)
 	}
 	return c.deps.Inventory.WaitFor(ctx, info.Index)
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -33,7 +33,7 @@ func (q question) planEvents(d decision, moves []movement) []model.Event {
 	events = append(events, q.unitEvents(d)...)
 	events = append(events, q.rolloutEvents(d.observed.RolloutStatus)...)
 	if isTrue(d.observed.Conditions, ConditionReady) && !isTrue(q.s.deployment.Conditions, ConditionReady) {
-		events = append(events, q.event(model.EventNormal, "DeploymentRunning", "runs in %s", nameList(q.w.selected())))
+		events = append(events, q.event(model.EventNormal, "DeploymentRunning", "runs in %s", model.NameList(q.w.selected())))
 	}
 	return events
 }
@@ -57,7 +57,7 @@ func (q question) placeEvents(d decision, moves []movement) []model.Event {
 		}
 	}
 	if len(came) > 0 {
-		events = append(events, q.event(model.EventNormal, "Placed", "placed in %s", nameList(came)))
+		events = append(events, q.event(model.EventNormal, "Placed", "placed in %s", model.NameList(came)))
 	}
 	return events
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/oprc/oprc-pm/crm/sim"
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -79,7 +80,7 @@ func (h *history) step() {
 	case 9:
 		h.fuse.set(1 + h.random.IntN(5))
 	}
-	pause(w.t.Context(), time.Duration(h.random.IntN(int(8*time.Millisecond))))
+	wait.For(w.t.Context(), time.Duration(h.random.IntN(int(8*time.Millisecond))))
 }
 
 func (h *history) deployment() model.Deployment {

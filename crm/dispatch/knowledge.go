@@ -9,6 +9,7 @@ import (
 
 	"github.com/oprc/oprc-pm/crm"
 	"github.com/oprc/oprc-pm/crm/plan"
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -117,11 +118,11 @@ const patientAfter = 10
 // growing is the time before a repetition: doubling, bounded, with jitter so
 // that what failed together does not come back together.
 func (r *run) growing(failures int) time.Duration {
-	wait := doubled(r.cfg.BackoffMin, r.cfg.BackoffMax, failures-1)
+	delay := doubled(r.cfg.BackoffMin, r.cfg.BackoffMax, failures-1)
 	if failures > patientAfter {
-		wait = doubled(r.cfg.BackoffMax, r.cfg.BackoffLong, failures-patientAfter)
+		delay = doubled(r.cfg.BackoffMax, r.cfg.BackoffLong, failures-patientAfter)
 	}
-	return jitter(wait, 0.3)
+	return wait.Jitter(delay, 0.3)
 }
 
 // doubled is low doubled times times, at most high.
@@ -298,7 +299,7 @@ func (r *run) delay(t *track, o *outcome, now time.Time) time.Duration {
 	switch class := crm.ClassOf(o.err); {
 	case crm.Refused(o.err), class == crm.ClassFenced:
 		t.failures++
-		return jitter(r.cfg.RefusedRetryInterval, 0.1)
+		return wait.Jitter(r.cfg.RefusedRetryInterval, 0.1)
 	case class == crm.ClassNotFound:
 		// The first time the unit is simply deployed again; a CRM that keeps
 		// losing it is treated as one that fails.
@@ -334,11 +335,11 @@ func (r *run) delayAfterSuccess(t *track, o *outcome, now time.Time) time.Durati
 	t.polls++
 	switch phaseOf(o.condition) {
 	case model.UnitRunning:
-		return jitter(r.cfg.SettledPollInterval, 0.2)
+		return wait.Jitter(r.cfg.SettledPollInterval, 0.2)
 	case model.UnitDown:
-		return jitter(doubled(r.cfg.PollMin, r.cfg.SettledPollInterval, t.polls), 0.2)
+		return wait.Jitter(doubled(r.cfg.PollMin, r.cfg.SettledPollInterval, t.polls), 0.2)
 	}
-	return jitter(r.pollWait(t.polls), 0.1)
+	return wait.Jitter(r.pollWait(t.polls), 0.1)
 }
 
 // eagerPolls is how many status calls for a unit on its way are made soon after

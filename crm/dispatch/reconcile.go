@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/oprc/oprc-pm/crm/plan"
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -231,5 +232,5 @@ func (r *run) note(key string, w wish, d decision) time.Duration {
 		return 0
 	}
 	k.plan = nil // or it would not be planned again
-	return jitter(r.cfg.ReplanInterval, 0.2)
+	return wait.Jitter(r.cfg.ReplanInterval, 0.2)
 }

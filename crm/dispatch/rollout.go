@@ -198,9 +198,9 @@ func (r rollout) failure(p *progress) string {
 	}
 	switch {
 	case len(refused) > 0:
-		return fmt.Sprintf("refused by %s: %s", nameList(refused), why)
+		return fmt.Sprintf("refused by %s: %s", model.NameList(refused), why)
 	case len(late) > 0 && left <= 0:
-		return fmt.Sprintf("not running within %s in %s", limit, nameList(late))
+		return fmt.Sprintf("not running within %s in %s", limit, model.NameList(late))
 	}
 	return ""
 }
@@ -308,7 +308,7 @@ func sooner(a, b time.Duration) time.Duration {
 func waitsFor(clusters, unknown []string) string {
 	var parts []string
 	if len(clusters) > 0 {
-		parts = append(parts, "waiting for "+nameList(clusters))
+		parts = append(parts, "waiting for "+model.NameList(clusters))
 	}
 	if len(unknown) > 0 {
 		parts = append(parts, unknownMessage(unknown))

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"time"
 
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -68,7 +68,7 @@ func (r *run) catchUp(ctx context.Context) bool {
 		}
 		if ctx.Err() == nil {
 			r.deps.Logger.Warn("waiting for the inventory will be repeated", "error", err)
-			pause(ctx, r.cfg.BackoffMin)
+			wait.For(ctx, r.cfg.BackoffMin)
 		}
 	}
 	return false
@@ -108,7 +108,7 @@ func (r *run) runWatch(ctx context.Context) {
 		var compacted *storage.CompactedError
 		if !errors.As(err, &compacted) {
 			r.deps.Logger.Warn("watch of changes will be repeated", "error", err)
-			pause(ctx, r.cfg.BackoffMax/10)
+			wait.For(ctx, r.cfg.BackoffMax/10)
 		}
 		// The next watch begins with a resync.
 	}
@@ -194,19 +194,19 @@ func (r *run) requestResync() {
 
 // runResync looks at every deployment when asked to, and from time to time.
 func (r *run) runResync(ctx context.Context) {
-	timer := time.NewTimer(jitter(r.cfg.ResyncInterval, 0.1))
+	timer := time.NewTimer(wait.Jitter(r.cfg.ResyncInterval, 0.1))
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			timer.Reset(jitter(r.cfg.ResyncInterval, 0.1))
+			timer.Reset(wait.Jitter(r.cfg.ResyncInterval, 0.1))
 		case <-r.resyncNow:
 		}
 		if err := r.resync(ctx); err != nil && ctx.Err() == nil {
 			r.deps.Logger.Warn("resync will be repeated", "error", err)
-			pause(ctx, r.cfg.BackoffMin)
+			wait.For(ctx, r.cfg.BackoffMin)
 			r.requestResync()
 		}
 	}
@@ -250,19 +250,4 @@ func (r *run) view(ctx context.Context, fn func(storage.Reader) error) (index ui
 	defer cancel()
 	info, err := r.deps.Store.View(ctx, storage.ReadOptions{Consistency: storage.Stale}, fn)
 	return info.Index, err
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-// jitter spreads d evenly over plus and minus a share of it.
-func jitter(d time.Duration, share float64) time.Duration {
-	return d + time.Duration((2*rand.Float64()-1)*share*float64(d))
 }

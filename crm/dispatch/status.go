@@ -98,9 +98,9 @@ func (o observer) planned() model.Condition {
 	case p.Shortfall != "":
 		return verdict(kind, model.ConditionFalse, plan.ReasonNoFit, "%s", p.Shortfall)
 	case len(p.Stranded)+len(o.w.stuck) > 0:
-		return verdict(kind, model.ConditionTrue, ReasonStranded, "should leave %s, but no other cluster fits", nameList(o.w.staying()))
+		return verdict(kind, model.ConditionTrue, ReasonStranded, "should leave %s, but no other cluster fits", model.NameList(o.w.staying()))
 	}
-	return verdict(kind, model.ConditionTrue, "Planned", "one unit in each of %s", nameList(o.w.selected()))
+	return verdict(kind, model.ConditionTrue, "Planned", "one unit in each of %s", model.NameList(o.w.selected()))
 }
 
 // staying are the clusters that the deployment should leave and cannot.
@@ -114,7 +114,7 @@ func (o observer) dispatched() model.Condition {
 	kind := ConditionDispatched
 	switch {
 	case o.w.deleting:
-		return verdict(kind, model.ConditionFalse, "Deleting", "units left in %s", nameList(clustersOf(o.records)))
+		return verdict(kind, model.ConditionFalse, "Deleting", "units left in %s", model.NameList(clustersOf(o.records)))
 	case o.w.unplanned:
 		return verdict(kind, model.ConditionFalse, "NotPlanned", "there is no plan to carry out")
 	case o.givenUp():
@@ -133,15 +133,15 @@ func (o observer) dispatched() model.Condition {
 	}
 	switch {
 	case len(refused) > 0:
-		return verdict(kind, model.ConditionFalse, "Refused", "refused by %s", nameList(refused))
+		return verdict(kind, model.ConditionFalse, "Refused", "refused by %s", model.NameList(refused))
 	case len(waiting) > 0:
-		return verdict(kind, model.ConditionFalse, "Dispatching", "not yet accepted by %s", nameList(append(waiting, held...)))
+		return verdict(kind, model.ConditionFalse, "Dispatching", "not yet accepted by %s", model.NameList(append(waiting, held...)))
 	case len(held) > 0:
-		return verdict(kind, model.ConditionFalse, "WaitingForCluster", "waiting for %s", nameList(held))
+		return verdict(kind, model.ConditionFalse, "WaitingForCluster", "waiting for %s", model.NameList(held))
 	case len(o.wanted) < len(o.w.plan.Units):
-		return verdict(kind, model.ConditionFalse, "RollingOut", "not yet begun in %s", nameList(o.notBegun()))
+		return verdict(kind, model.ConditionFalse, "RollingOut", "not yet begun in %s", model.NameList(o.notBegun()))
 	}
-	return verdict(kind, model.ConditionTrue, "Accepted", "accepted by %s", nameList(o.w.selected()))
+	return verdict(kind, model.ConditionTrue, "Accepted", "accepted by %s", model.NameList(o.w.selected()))
 }
 
 // notBegun are the clusters of the plan that the rollout has not come to.

@@ -1,17 +1,5 @@
 package dispatch
 
-import (
-	"fmt"
-	"strings"
-)
+import "github.com/oprc/oprc-pm/model"
 
-func unknownMessage(unknown []string) string { return "not registered: " + nameList(unknown) }
-
-// nameList lists names for people, who stop reading at some point.
-func nameList(names []string) string {
-	const enough = 10
-	if len(names) > enough {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:enough], ", "), len(names)-enough)
-	}
-	return strings.Join(names, ", ")
-}
+func unknownMessage(unknown []string) string { return "not registered: " + model.NameList(unknown) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/oprc/oprc-pm/crm"
 	"github.com/oprc/oprc-pm/crm/inventory"
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -73,7 +74,7 @@ func (l *lookout) run(ctx context.Context) {
 		if l.look(ctx) {
 			delay = min(delay, l.cfg.ConfirmDelay)
 		}
-		timer.Reset(jitter(delay))
+		timer.Reset(wait.Jitter(delay, 0.2))
 	}
 }
 
@@ -221,9 +222,4 @@ func (l *lookout) showOrphans() {
 func (l *lookout) rest() {
 	l.figures.orphans.Add(-l.shown)
 	l.figures.foreign.Add(-l.shownForeign)
-}
-
-// jitter spreads d evenly over plus and minus a fifth of it.
-func jitter(d time.Duration) time.Duration {
-	return d + time.Duration((rand.Float64()-0.5)*0.4*float64(d))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/oprc/oprc-pm/crm/inventory"
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -154,7 +155,7 @@ func (r *run) follow(ctx context.Context) {
 		var compaction *storage.CompactedError
 		if !errors.As(err, &compaction) {
 			r.deps.Logger.Warn("deployments will be read again", "error", err)
-			pause(ctx, retryPause)
+			wait.For(ctx, retryPause)
 		}
 	}
 }
@@ -171,7 +172,7 @@ func (r *run) decideUntil(ctx context.Context) {
 			return
 		}
 		r.deps.Logger.Warn("failover will begin later", "error", err)
-		pause(ctx, retryPause)
+		wait.For(ctx, retryPause)
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -191,7 +192,7 @@ func (r *run) decideUntil(ctx context.Context) {
 			return
 		case <-timer.C:
 		case <-r.wake:
-			pause(ctx, r.cfg.SettleDelay)
+			wait.For(ctx, r.cfg.SettleDelay)
 		}
 		if ctx.Err() != nil {
 			return
@@ -307,14 +308,4 @@ func (r *run) count(reason string) {
 		return
 	}
 	r.figures.evictions.Inc()
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

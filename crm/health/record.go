@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -33,7 +34,7 @@ func (r *run) runRecorder(ctx context.Context) {
 			return
 		}
 		// Clusters often change together.
-		pause(ctx, r.m.cfg.RecordDelay)
+		wait.For(ctx, r.m.cfg.RecordDelay)
 		for ctx.Err() == nil {
 			command := r.batch()
 			if command == nil {
@@ -102,7 +103,7 @@ func (r *run) commit(ctx context.Context, command storage.RecordClusterHealth) b
 			return true
 		}
 		r.m.deps.Logger.Warn("cluster health could not be recorded yet", "clusters", len(command.Clusters), "err", err)
-		pause(ctx, delay)
+		wait.For(ctx, delay)
 	}
 }
 
@@ -119,18 +120,5 @@ func (r *run) recorded(clusters []storage.NamedHealth) {
 		if significant(written.Health, e.state.health) {
 			r.dirty[written.Name] = true
 		}
-	}
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

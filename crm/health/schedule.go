@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 )
 
@@ -139,9 +140,9 @@ func firstDelay(cfg Config, s *state) time.Duration {
 // delay is the time from the beginning of one probe to that of the next.
 func delay(cfg Config, s *state) time.Duration {
 	if s.circuit == model.CircuitOpen {
-		return jitter(openDelay(cfg, s.tries))
+		return wait.Jitter(openDelay(cfg, s.tries), 0.1)
 	}
-	return jitter(cfg.Interval)
+	return wait.Jitter(cfg.Interval, 0.1)
 }
 
 // openDelay is how long an open circuit stays alone after tries failed.
@@ -151,10 +152,4 @@ func openDelay(cfg Config, tries int) time.Duration {
 		delay *= 2
 	}
 	return min(delay, longest, cfg.MaxOpenInterval)
-}
-
-// jitter spreads d evenly over plus and minus a tenth.
-func jitter(d time.Duration) time.Duration {
-	tenth := d / 10
-	return d - tenth + rand.N(2*tenth+1)
 }

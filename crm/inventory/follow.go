@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -75,7 +76,7 @@ func (i *Inventory) catchUp(ctx context.Context, watcher storage.Watcher, s *sna
 			return index, nil
 		}
 		if len(events) == 0 {
-			pause(ctx, delay)
+			wait.For(ctx, delay)
 			delay = min(2*delay, retryMin)
 		}
 	}

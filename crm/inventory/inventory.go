@@ -11,6 +11,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -89,7 +90,7 @@ func (i *Inventory) Run(ctx context.Context) error {
 		if loaded {
 			delay = retryMin
 		}
-		pause(ctx, delay)
+		wait.For(ctx, delay)
 		delay = min(2*delay, retryMax)
 	}
 }
@@ -118,7 +119,7 @@ func (i *Inventory) WaitFor(ctx context.Context, index uint64) error {
 			// A store may show a state a moment before it announces the
 			// changes, so one look may have come too early.
 			if i.included.Load() < index {
-				pause(ctx, time.Millisecond)
+				wait.For(ctx, time.Millisecond)
 			}
 		case <-ctx.Done():
 		}
@@ -177,14 +178,4 @@ func (i *Inventory) include(index uint64) {
 	}
 	close(i.advanced)
 	i.advanced = make(chan struct{})
-}
-
-// pause waits, unless ctx ends before.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -27,7 +27,7 @@ func (w *work) labelText(c *Cluster) string {
 		}
 		wanted := fmt.Sprintf("%s %s", r.Key, r.Operator)
 		if r.Operator == model.LabelIn || r.Operator == model.LabelNotIn {
-			wanted += " (" + nameList(r.Values) + ")"
+			wanted += " (" + model.NameList(r.Values) + ")"
 		}
 		return fmt.Sprintf("%s is required, it has %s", wanted, labelValue(c, r.Key))
 	}

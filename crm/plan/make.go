@@ -54,11 +54,11 @@ func (w *work) checkTargets(unknown []string) error {
 	case len(w.named)+len(w.groups) > 0:
 		return nil
 	case len(unknown) > 0:
-		return Errorf(ReasonUnknownEnvironment, "no cluster and no environment has the name %s", nameList(unknown))
+		return Errorf(ReasonUnknownEnvironment, "no cluster and no environment has the name %s", model.NameList(unknown))
 	case len(w.clusters) == 0:
 		return Errorf(ReasonNoEnvironment, "there are no clusters")
 	}
-	return Errorf(ReasonNoEnvironment, "none of available_envs exists: %s", nameList(w.d.AvailableEnvs))
+	return Errorf(ReasonNoEnvironment, "none of available_envs exists: %s", model.NameList(w.d.AvailableEnvs))
 }
 
 // requirements sums up what was asked for and what the selection gives.
@@ -88,13 +88,4 @@ func (r *Requirements) note(format string, args ...any) {
 func figure(p float64) string {
 	text := strconv.FormatFloat(p, 'f', 9, 64)
 	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
-}
-
-// nameList lists names for people, who stop reading at some point.
-func nameList(names []string) string {
-	const enough = 10
-	if len(names) > enough {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:enough], ", "), len(names)-enough)
-	}
-	return strings.Join(names, ", ")
 }
