@@ -15,6 +15,8 @@ import (
 type findings struct {
 	// missing are accepted units that the list lacks.
 	missing []inventory.UnitRef
+	// ended are units that the list only remembers: as deleted or terminated.
+	ended []inventory.UnitRef
 	// changed are units of which the list tells another phase.
 	changed []changedUnit
 	// unknown are records of units of our form that nobody recorded; foreign
@@ -33,7 +35,7 @@ type changedUnit struct {
 func compare(before, after []inventory.UnitRef, records []model.DeploymentRecord) findings {
 	earlier, now := byID(before), byID(after)
 	var f findings
-	seen := map[string]bool{}
+	told := map[string]model.DeploymentRecord{}
 	for _, record := range records {
 		unit, known := find(now, record)
 		if !known {
@@ -42,31 +44,61 @@ func compare(before, after []inventory.UnitRef, records []model.DeploymentRecord
 			}
 			continue // was: it has just been removed
 		}
-		seen[unit.Unit] = true
-		was, existed := earlier[unit.Unit]
-		phase := phaseOf(record.Status.Condition)
-		// A unit on its way is followed by the dispatcher, closer than a list can.
-		if existed && was.Phase == unit.Phase && settled(unit) && phase != "" && phase != unit.Phase {
-			f.changed = append(f.changed, changedUnit{unit, record.Status.Condition, text(record.Status.Message)})
+		if other, twice := told[unit.Unit]; !twice || better(unit, record, other) {
+			told[unit.Unit] = record
 		}
 	}
 	for _, unit := range after {
 		was, existed := earlier[unit.Unit]
-		if existed && accepted(was) && accepted(unit) && !seen[unit.Unit] {
-			f.missing = append(f.missing, unit)
+		record, listed := told[unit.Unit]
+		if existed {
+			f.judge(was, unit, record, listed)
 		}
 	}
-	slices.SortFunc(f.missing, func(a, b inventory.UnitRef) int { return cmp.Compare(a.Unit, b.Unit) })
-	slices.SortFunc(f.changed, func(a, b changedUnit) int { return cmp.Compare(a.unit.Unit, b.unit.Unit) })
+	byUnit := func(a, b inventory.UnitRef) int { return cmp.Compare(a.Unit, b.Unit) }
+	slices.SortFunc(f.missing, byUnit)
+	slices.SortFunc(f.ended, byUnit)
+	slices.SortFunc(f.changed, func(a, b changedUnit) int { return byUnit(a.unit, b.unit) })
 	slices.SortFunc(f.unknown, func(a, b model.DeploymentRecord) int { return cmp.Compare(unitID(a), unitID(b)) })
 	return f
+}
+
+// better tells which of two records of one unit counts. A CRM may remember what
+// it ran under the unit's id before: what lives counts more than that, and of two
+// alike the one that the unit's own record names.
+func better(unit inventory.UnitRef, record, than model.DeploymentRecord) bool {
+	if ended := gone(record.Status.Condition); ended != gone(than.Status.Condition) {
+		return !ended
+	}
+	return record.ID == unit.CRMID && than.ID != unit.CRMID
+}
+
+// judge compares a unit, as it was recorded before the list and after, with its
+// record in the list, if it has one.
+func (f *findings) judge(was, unit inventory.UnitRef, record model.DeploymentRecord, listed bool) {
+	if !listed {
+		if accepted(was) && accepted(unit) {
+			f.missing = append(f.missing, unit)
+		}
+		return
+	}
+	// A unit on its way is followed by the dispatcher, closer than a list can.
+	if was.Phase != unit.Phase || was.CRMID != unit.CRMID || !settled(unit) {
+		return
+	}
+	phase := phaseOf(record.Status.Condition)
+	switch {
+	case gone(record.Status.Condition):
+		f.ended = append(f.ended, unit)
+	case phase != "" && phase != unit.Phase:
+		f.changed = append(f.changed, changedUnit{unit, record.Status.Condition, text(record.Status.Message)})
+	}
 }
 
 // note counts in a record that nobody recorded.
 func (f *findings) note(record model.DeploymentRecord) {
 	switch {
 	case gone(record.Status.Condition):
-		// The CRM remembers a unit that it does not run any more.
 	case ours(unitID(record)):
 		f.unknown = append(f.unknown, record)
 	default:
@@ -110,19 +142,22 @@ func settled(unit inventory.UnitRef) bool {
 	return accepted(unit) && unit.Phase != model.UnitDeploying
 }
 
-// phaseOf maps a CRM's condition to a unit's phase, "" when it says nothing.
+// phaseOf maps a CRM's condition to a unit's phase, "" when it says nothing. What
+// is gone has none: see gone.
 func phaseOf(condition string) model.UnitPhase {
 	switch strings.ToLower(condition) {
 	case "running", "scaling":
 		return model.UnitRunning
 	case "pending", "provisioning", "deploying":
 		return model.UnitDeploying
-	case "down", "failed", "terminated", "deleted":
+	case "down", "failed":
 		return model.UnitDown
 	}
 	return ""
 }
 
+// gone tells whether a condition says that the CRM remembers a unit and does not
+// run it any more.
 func gone(condition string) bool {
 	return strings.EqualFold(condition, "deleted") || strings.EqualFold(condition, "terminated")
 }

@@ -121,6 +121,37 @@ func TestCompare(t *testing.T) {
 			records: []model.DeploymentRecord{held(x, x, "Unknown")},
 		},
 		{
+			name:   "a unit that the CRM only remembers has ended, whatever it was",
+			before: []inventory.UnitRef{running, ref(y, y, model.UnitDown)}, after: []inventory.UnitRef{running, ref(y, y, model.UnitDown)},
+			records: []model.DeploymentRecord{held(y, y, "deleted"), held(x, x, "Terminated")},
+			want:    []string{"ended " + x, "ended " + y},
+		},
+		{
+			name:   "a unit on its way that the CRM remembers from before has not ended",
+			before: []inventory.UnitRef{ref(x, x, model.UnitDeploying), pending}, after: []inventory.UnitRef{ref(x, x, model.UnitDeploying), pending},
+			records: []model.DeploymentRecord{held(x, x, "Terminated")},
+		},
+		{
+			name:   "a unit that is being deleted may end",
+			before: []inventory.UnitRef{ref(x, x, model.UnitDeleting)}, after: []inventory.UnitRef{ref(x, x, model.UnitDeleting)},
+			records: []model.DeploymentRecord{held(x, x, "Deleted")},
+		},
+		{
+			name:   "a unit that was deployed anew while the list was made has not ended",
+			before: []inventory.UnitRef{ref(x, "crm-1", model.UnitRunning)}, after: []inventory.UnitRef{ref(x, "crm-2", model.UnitRunning)},
+			records: []model.DeploymentRecord{held("crm-1", x, "Terminated")},
+		},
+		{
+			name:   "a unit that took the place of one of its id is what counts",
+			before: []inventory.UnitRef{ref(x, "crm-2", model.UnitRunning)}, after: []inventory.UnitRef{ref(x, "crm-2", model.UnitRunning)},
+			records: []model.DeploymentRecord{held("crm-1", x, "Terminated"), held("crm-2", x, "Running"), held("crm-0", x, "Deleted")},
+		},
+		{
+			name:   "of two records that live the one counts that the unit names",
+			before: []inventory.UnitRef{ref(x, "crm-2", model.UnitRunning)}, after: []inventory.UnitRef{ref(x, "crm-2", model.UnitRunning)},
+			records: []model.DeploymentRecord{held("crm-1", x, "Down"), held("crm-2", x, "Running"), held("crm-3", x, "Down")},
+		},
+		{
 			name: "all at once, in order",
 			before: []inventory.UnitRef{
 				ref(unit(3), unit(3), model.UnitRunning), ref(unit(2), unit(2), model.UnitRunning), ref(unit(1), unit(1), model.UnitDown), ref(unit(0), unit(0), model.UnitRunning),
@@ -153,6 +184,9 @@ func words(f findings) []string {
 	var list []string
 	for _, unit := range f.missing {
 		list = append(list, "missing "+unit.Unit)
+	}
+	for _, unit := range f.ended {
+		list = append(list, "ended "+unit.Unit)
 	}
 	for _, change := range f.changed {
 		list = append(list, "changed "+change.unit.Unit+" "+change.condition)

@@ -38,7 +38,8 @@ type Inventory interface {
 // Sink is told what was found about recorded units. Its calls must not block and
 // may be repeated for the same finding.
 type Sink interface {
-	// Lost: the CRM does not know a unit any more that it had accepted.
+	// Lost: the CRM does not know a unit any more that it had accepted, or only
+	// remembers it as deleted or terminated.
 	Lost(cluster string, unit inventory.UnitRef)
 	// Changed: the CRM says something else of a unit than is recorded.
 	Changed(cluster string, unit inventory.UnitRef, condition, message string)

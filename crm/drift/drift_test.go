@@ -66,13 +66,13 @@ func TestUnitThatAListHidesIsNotLost(t *testing.T) {
 	l := w.lookout("a", 1)
 	ref := w.inv.UnitsOn("a")
 	for range 3 {
-		l.judgeMissing(t.Context(), client, ref)
+		l.judgeAbsent(t.Context(), client, ref, nil)
 	}
 	if got := w.sink.list(); len(got) > 0 {
 		t.Errorf("got %v, want nothing: the CRM knows the unit by name", got)
 	}
 	w.sims["a"].SetFaults(sim.Faults{Calls: []string{"status"}, Status: http.StatusServiceUnavailable})
-	l.judgeMissing(t.Context(), client, ref)
+	l.judgeAbsent(t.Context(), client, ref, nil)
 	if got := w.sink.list(); len(got) > 0 {
 		t.Errorf("got %v, want nothing while the CRM does not answer", got)
 	}

@@ -24,7 +24,7 @@ type lookout struct {
 	// soon asks for a look before its time.
 	soon chan struct{}
 
-	// absent counts the looks in a row that missed a unit.
+	// absent counts the looks in a row that missed a unit, or found it ended.
 	absent map[string]int
 	// orphans by the id under which they were asked for.
 	orphans map[string]*orphan
@@ -115,7 +115,7 @@ func (l *lookout) look(ctx context.Context) (unproven bool) {
 	}
 	l.figures.foreign.Add(int64(found.foreign) - l.shownForeign)
 	l.shownForeign = int64(found.foreign)
-	unproven = l.judgeMissing(ctx, client, found.missing)
+	unproven = l.judgeAbsent(ctx, client, found.missing, found.ended)
 	return l.judgeOrphans(ctx, client, found.unknown, len(after)) || unproven
 }
 
@@ -164,43 +164,50 @@ func (l *lookout) catchUp(ctx context.Context, how storage.Consistency) error {
 // maxAsked is how many units of one cluster are asked for by name at once.
 const maxAsked = 4
 
-// judgeMissing finds out about units that the list lacks. It tells whether one
-// of them waits to be missed again.
-func (l *lookout) judgeMissing(ctx context.Context, client crm.Client, missing []inventory.UnitRef) (unproven bool) {
+// judgeAbsent finds out about units that the list lacks, and those that it says
+// have ended. It tells whether one of them waits to be seen so again. Both are
+// counted together: a CRM may forget between two looks what it remembered.
+func (l *lookout) judgeAbsent(ctx context.Context, client crm.Client, missing, ended []inventory.UnitRef) (unproven bool) {
 	absent := map[string]int{}
-	var proven []inventory.UnitRef
-	for _, unit := range missing {
+	var group errgroup.Group
+	group.SetLimit(maxAsked)
+	note := func(unit inventory.UnitRef, remembered bool) {
 		absent[unit.Unit] = l.absent[unit.Unit] + 1
 		if absent[unit.Unit] < provenLooks {
 			unproven = true
-			continue
+			return
 		}
-		proven = append(proven, unit)
-	}
-	l.absent = absent
-	var group errgroup.Group
-	group.SetLimit(maxAsked)
-	for _, unit := range proven {
 		group.Go(func() error {
-			l.ask(ctx, client, unit)
+			l.ask(ctx, client, unit, remembered)
 			return nil
 		})
 	}
+	for _, unit := range missing {
+		note(unit, false)
+	}
+	for _, unit := range ended {
+		note(unit, true)
+	}
 	_ = group.Wait() // no asker fails
+	l.absent = absent
 	return unproven
 }
 
-// ask asks for a missing unit by name: a list that is capped, filtered or stale
+// ask asks for an absent unit by name: a list that is capped, filtered or stale
 // must not have units deployed again and again. The answer counts as any other
-// look at the unit; without one, the next look asks again.
-func (l *lookout) ask(ctx context.Context, client crm.Client, unit inventory.UnitRef) {
+// look at the unit; without one, the next look asks again. Of a unit that the list
+// has called ended, remembered, it is enough that it does not run: not every CRM
+// tells the two apart by name.
+func (l *lookout) ask(ctx context.Context, client crm.Client, unit inventory.UnitRef, remembered bool) {
 	status, err := client.Status(ctx, crm.Origin{Term: l.term}, unit.CRMID)
+	phase := phaseOf(status.Status)
 	switch class := crm.ClassOf(err); {
-	case class == crm.ClassNotFound:
+	case class == crm.ClassNotFound,
+		err == nil && (gone(status.Status) || remembered && phase == model.UnitDown):
 		l.figures.lost.Inc()
 		l.deps.Logger.Warn("unit was lost", "cluster", l.name, "deployment", unit.Deployment, "unit", unit.Unit)
 		l.deps.Sink.Lost(l.name, unit)
-	case err == nil && phaseOf(status.Status) != "" && phaseOf(status.Status) != unit.Phase:
+	case err == nil && phase != "" && phase != unit.Phase:
 		l.figures.changed.Inc()
 		l.deps.Sink.Changed(l.name, unit, status.Status, text(status.Message))
 	}
