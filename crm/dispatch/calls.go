@@ -47,13 +47,12 @@ func (r *run) due(q question, wanted map[storage.UnitRef]model.DeploymentUnit, u
 			polled[unit.Cluster] = r.isPolled(unit.Cluster)
 		}
 	}
-	now := r.now()
+	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := q.s.deployment
-	k := r.knowledgeOf(d.Key)
 	busy := false
-	for i, t := range r.see(k, q.s.units, units, now) {
+	for i, t := range r.see(d.Key, q.s.units, units, now) {
 		record := units[i]
 		unit, isWanted := wanted[refOf(record)]
 		call := nextCall(record, isWanted, polled[record.Cluster])
@@ -69,7 +68,7 @@ func (r *run) due(q question, wanted map[storage.UnitRef]model.DeploymentUnit, u
 		tasks = append(tasks, task{key: d.Key, call: call, record: record, unit: unit, track: t, from: r.origin(d, call, record)})
 	}
 	if !busy {
-		k.plan = nil // settled: the next look is far away
+		r.knowledgeOf(d.Key).plan = nil // settled: the next look is far away
 	}
 	return tasks, again
 }
@@ -101,9 +100,8 @@ func (r *run) perform(ctx context.Context, t task) {
 	}
 	r.report(t, o)
 	r.logFailure(ctx, t, o)
-	now := r.now()
 	r.mu.Lock()
-	wait, news := r.learn(t.track, t.record, &o, now)
+	wait, news := r.learn(t.track, t.record, &o)
 	if news {
 		t.track.outcome = &o
 		wait = r.cfg.CoalesceDelay

@@ -16,7 +16,9 @@ type question struct {
 	cfg   Config
 	// known tells whether a cluster exists, open whether it may be called.
 	known, open func(cluster string) bool
-	now         time.Time
+	// now is the time to record; what is waited for is measured by elapsed.
+	now     time.Time
+	elapsed elapsed
 }
 
 // decision is what is to be done about a deployment.
@@ -105,7 +107,11 @@ func (q question) rollout(revision uint64, haven refuge) rollout {
 	r := rollout{
 		before: d.RolloutStatus, generation: d.Generation, revision: revision,
 		places: placesNow(q.w, q.units, q.open), unknown: q.w.plan.UnknownEnvs,
-		partial: q.cfg.RollbackOnPartial, deadline: q.cfg.ProgressDeadline, refuge: haven, now: q.now,
+		partial: q.cfg.RollbackOnPartial, deadline: q.cfg.ProgressDeadline, refuge: haven,
+		stood: q.elapsed.stood, now: q.now,
+	}
+	for i := range r.places {
+		r.places[i].ran = q.elapsed.ran[refOf(r.places[i].unit)]
 	}
 	if d.Rollout != nil {
 		r.spec = *d.Rollout

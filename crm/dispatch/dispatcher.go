@@ -59,7 +59,8 @@ type Deps struct {
 	Policy  plan.Policy
 	Logger  *slog.Logger
 	Metrics *metrics.Set
-	// Now is the clock of what is recorded; delays are real time.
+	// Now is the clock of what is recorded. What is waited for is measured by one
+	// that does not jump.
 	Now func() time.Time
 }
 
@@ -72,11 +73,12 @@ type Dispatcher struct {
 	deps    Deps
 	metrics *dispatcherMetrics
 
-	// mu guards current, the run that is on, and polled, the clusters whose units
-	// are asked for one by one.
-	mu      sync.Mutex
-	current *run
-	polled  map[string]bool
+	// mu guards current, the run that is on, polled, the clusters whose units are
+	// asked for one by one, and remembered, what earlier runs saw.
+	mu         sync.Mutex
+	current    *run
+	polled     map[string]bool
+	remembered map[string]recollection
 }
 
 // New makes a dispatcher. It does no I/O.
@@ -120,8 +122,8 @@ func (d *Dispatcher) Run(ctx context.Context, term uint64) {
 	if !r.catchUp(ctx) {
 		return
 	}
-	d.setCurrent(r)
-	defer d.setCurrent(nil)
+	d.begin(r)
+	defer d.end(r)
 	log.Info("dispatcher starts")
 
 	unsubscribe := d.deps.Inventory.Subscribe(r.clusterChanged)
@@ -141,10 +143,19 @@ func (d *Dispatcher) Run(ctx context.Context, term uint64) {
 	log.Info("dispatcher stopped")
 }
 
-func (d *Dispatcher) setCurrent(r *run) {
+// begin makes a run the one that is on.
+func (d *Dispatcher) begin(r *run) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.current = r
+	d.current, r.remembered = r, d.remembered
+}
+
+// end is called when all of a run has ended.
+func (d *Dispatcher) end(r *run) {
+	remembered := r.remember()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.current, d.remembered = nil, remembered
 }
 
 // running returns the run that is on, nil when there is none.
@@ -154,7 +165,8 @@ func (d *Dispatcher) running() *run {
 	return d.current
 }
 
-func (d *Dispatcher) now() time.Time { return d.deps.Now().UTC() }
+// now is the time to record, of a clock that may be set.
+func (d *Dispatcher) now() time.Time { return d.deps.Now().UTC().Round(0) }
 
 // phases counts the units that the present run knows, for metrics.
 func (d *Dispatcher) phases(phase model.UnitPhase) float64 {

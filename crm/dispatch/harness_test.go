@@ -106,6 +106,12 @@ type world struct {
 	protocol  model.ClusterProtocol
 	// specs are what is special about clusters.
 	specs map[string]model.Cluster
+	// bubble: the world is in synthetic time, where there are no connections.
+	bubble bool
+	// now is the wall clock of leaders, through where they find the store; nil:
+	// the real one, directly.
+	now     func() time.Time
+	through func(Store) Store
 
 	mu   sync.Mutex
 	last *Dispatcher
@@ -213,7 +219,11 @@ func (w *world) startInventory() {
 // registers it as healthy.
 func (w *world) startSim(name string, cfg sim.Config) {
 	w.t.Helper()
-	w.sims[name] = sim.StartFor(w.t, cfg)
+	if w.bubble {
+		w.sims[name] = &sim.Server{Sim: sim.New(cfg)}
+	} else {
+		w.sims[name] = sim.StartFor(w.t, cfg)
+	}
 	w.register(name)
 	w.healthy(name)
 }
@@ -222,7 +232,10 @@ func (w *world) startSim(name string, cfg sim.Config) {
 func (w *world) register(name string) {
 	w.t.Helper()
 	spec := w.specs[name]
-	spec.Name, spec.BaseURL, spec.Protocol = name, w.sims[name].URL(), w.protocol
+	spec.Name, spec.BaseURL, spec.Protocol = name, "http://"+name, w.protocol
+	if !w.bubble {
+		spec.BaseURL = w.sims[name].URL()
+	}
 	if w.protocol == model.ProtocolGRPC {
 		spec.BaseURL = w.sims[name].GRPCURL()
 	}
@@ -347,9 +360,16 @@ func (w *world) start(d *Dispatcher, term uint64) (stop func()) {
 
 func (w *world) dispatcher(set *metrics.Set) *Dispatcher {
 	w.t.Helper()
-	d, err := New(w.cfg, Deps{
-		Store: w.store, Fleet: w.fleet, Inventory: w.inventory, Gate: w.gate, Policy: w.policy, Logger: w.logger, Metrics: set,
-	})
+	deps := Deps{
+		Store: w.store, Fleet: w.fleet, Inventory: w.inventory, Gate: w.gate, Policy: w.policy, Logger: w.logger, Metrics: set, Now: w.now,
+	}
+	if w.bubble {
+		deps.Fleet = within{w}
+	}
+	if w.through != nil {
+		deps.Store = w.through(w.store)
+	}
+	d, err := New(w.cfg, deps)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"slices"
+	"time"
 
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
@@ -94,6 +95,8 @@ type place struct {
 	refused bool
 	why     string
 	unit    model.UnitStatus
+	// ran is how long the wanted unit has been seen to run.
+	ran time.Duration
 	// reachable: the cluster may be called.
 	reachable bool
 }

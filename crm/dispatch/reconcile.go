@@ -46,6 +46,7 @@ func (r *run) reconcile(ctx context.Context, key string) (again time.Duration, e
 		r.deps.Logger.Info("deployment removed", "deployment", key)
 		return 0, nil
 	}
+	r.recorded(key, d)
 	learnt.settle(q.w)
 	if d.returnTo != nil {
 		if err := r.returnTo(ctx, q.s, *d.returnTo); err != nil {
@@ -74,6 +75,7 @@ func (r *run) question(ctx context.Context, s situation, learnt lesson) (questio
 			return callable && r.deps.Gate.Allow(cluster)
 		},
 	}
+	q.elapsed = r.elapsed(s.deployment, q.units)
 	planner, err := r.planner(ctx, s)
 	if err != nil {
 		return question{}, err

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -24,7 +25,9 @@ type rollout struct {
 	deadline time.Duration
 	// refuge is what a return would lead to.
 	refuge refuge
-	now    time.Time
+	// stood is how long before has been so; now is the time to record.
+	stood time.Duration
+	now   time.Time
 }
 
 // refuge says whether there is a revision to return to.
@@ -74,6 +77,9 @@ func (r rollout) advance() progress {
 		p.status.Message = fmt.Sprintf("paused with %d of %d clusters done", p.status.Updated, p.status.Total)
 	default:
 		r.goOn(&p)
+		if p.status.Phase == model.RolloutProgressing && len(p.started(r.places)) > 0 {
+			p.sooner(r.limit()) // nothing may come of it, not even an answer
+		}
 	}
 	r.date(&p)
 	return p
@@ -132,7 +138,7 @@ func (r rollout) nextWave(p *progress) {
 		return
 	}
 	soak := r.spec.Soak.Value()
-	if left := r.lastStart().Add(soak).Sub(r.now); soak > 0 && left > 0 {
+	if left := soak - r.youngest(); soak > 0 && left > 0 {
 		p.status.Message = fmt.Sprintf("the last wave runs and soaks for %s", soak)
 		p.sooner(left)
 		return
@@ -178,8 +184,8 @@ func (r rollout) pick(p *progress) {
 func (r rollout) failure(p *progress) string {
 	var refused, late []string
 	why := ""
-	limit := r.spec.ProgressDeadline.Or(r.deadline)
-	left := r.since().Add(limit).Sub(r.now)
+	limit := r.limit()
+	left := limit - r.stalled()
 	for _, place := range r.places {
 		switch {
 		case place.state != placeMoving:
@@ -209,7 +215,7 @@ func (r rollout) failure(p *progress) string {
 // on_failure continue those that failed do not count.
 func (r rollout) blocked() []string {
 	var clusters []string
-	late := !r.since().Add(r.spec.ProgressDeadline.Or(r.deadline)).After(r.now)
+	late := r.stalled() >= r.limit()
 	for _, place := range r.places {
 		if place.state != placeMoving {
 			continue
@@ -222,12 +228,15 @@ func (r rollout) blocked() []string {
 	return clusters
 }
 
-// since is when the rollout was last seen to get on.
-func (r rollout) since() time.Time {
-	if r.before == nil || !r.carried(r.before.Phase) || r.before.Phase != model.RolloutProgressing {
-		return r.now
+// limit is how long the rollout may stand still.
+func (r rollout) limit() time.Duration { return r.spec.ProgressDeadline.Or(r.deadline) }
+
+// stalled is how long the rollout has not got on.
+func (r rollout) stalled() time.Duration {
+	if !r.carried(model.RolloutProgressing) {
+		return 0
 	}
-	return r.before.Since
+	return r.stood
 }
 
 // date finds out since when the status is what it is.
@@ -269,14 +278,16 @@ func (r rollout) count(state placeState) (n int) {
 	return n
 }
 
-// lastStart is when the last unit of the rollout began to run.
-func (r rollout) lastStart() (last time.Time) {
+// youngest is how long the last unit of the rollout has run; for ever when there
+// is none yet.
+func (r rollout) youngest() time.Duration {
+	age := time.Duration(math.MaxInt64)
 	for _, place := range r.places {
-		if place.state == placeFresh && place.unit.LastTransitionTime.After(last) {
-			last = place.unit.LastTransitionTime
+		if place.state == placeFresh {
+			age = min(age, place.ran)
 		}
 	}
-	return last
+	return age
 }
 
 func (p *progress) startAll(places []place) {

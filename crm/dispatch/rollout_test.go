@@ -144,7 +144,10 @@ func TestRollout(t *testing.T) {
 			t.Parallel()
 			r := rollout{
 				spec: c.spec, generation: 3, revision: 2, places: placesFrom(c.places), unknown: c.unknown,
-				partial: c.partial, deadline: limit, refuge: c.refuge, now: before.Add(c.elapsed),
+				partial: c.partial, deadline: limit, refuge: c.refuge, stood: c.elapsed, now: before.Add(c.elapsed),
+			}
+			for i := range r.places {
+				r.places[i].ran = c.elapsed
 			}
 			if c.was != "" {
 				r.before = &model.RolloutStatus{Phase: c.was, Generation: 3, Revision: 2, Since: before, Message: "told before", Total: uint32(len(r.places))}
@@ -159,6 +162,9 @@ func TestRollout(t *testing.T) {
 			if got := strings.Join(slices.Sorted(maps.Keys(p.start)), " "); got != c.start {
 				t.Errorf("start: got %q, want %q", got, c.start)
 			}
+			if c.phase == progressing && c.again == 0 && len(p.started(r.places)) > 0 {
+				c.again = limit // until what begins now is late
+			}
 			if p.status.Phase != c.phase || p.again != c.again || !strings.Contains(p.status.Message, c.message) {
 				t.Errorf("got %s, again in %s, %q; want %s, %s, %q", p.status.Phase, p.again, p.status.Message, c.phase, c.again, c.message)
 			}
@@ -168,6 +174,9 @@ func TestRollout(t *testing.T) {
 			begins := len(p.started(r.places)) > 0
 			if moved := !p.status.Since.Equal(before); c.was == c.phase && moved && !begins && c.phase != progressing {
 				t.Errorf("since: got %v, want it kept: nothing changed", p.status.Since)
+			}
+			if !p.status.Since.Equal(before) {
+				r.stood = 0
 			}
 			r.before = &p.status
 			if again := r.advance(); !begins && !sameRollout(&p.status, &again.status) {
@@ -188,6 +197,9 @@ func TestRolloutDeadlineCountsFromProgress(t *testing.T) {
 	look := func(places string, wait time.Duration) progress {
 		r.now = r.now.Add(wait)
 		r.places = placesFrom(places)
+		if r.before != nil {
+			r.stood = r.now.Sub(r.before.Since)
+		}
 		p := r.advance()
 		r.before = &p.status
 		return p

@@ -22,6 +22,8 @@ type run struct {
 	resyncNow chan struct{}
 	// clustersNow tells runClusters that clusters changed.
 	clustersNow chan struct{}
+	// remembered is what earlier runs of this process saw; it is not changed.
+	remembered map[string]recollection
 	// wg counts every goroutine of the run, calls included.
 	wg sync.WaitGroup
 
