@@ -163,6 +163,10 @@ func (s *Server) handleRollbackDeployment(rq request) error {
 		if to, err = returnTo(*d, revisions, wanted); err != nil {
 			return err
 		}
+		if isAt(*d, to) {
+			setPaused(d, false)
+			return nil
+		}
 		back := to.Deployment
 		back.Meta, back.DeploymentObserved = d.Meta, d.DeploymentObserved
 		back.Rollout, back.Failover, back.RollbackOnPartial = d.Rollout, d.Failover, d.RollbackOnPartial
@@ -178,6 +182,15 @@ func (s *Server) handleRollbackDeployment(rq request) error {
 		word, message = "unchanged", fmt.Sprintf("Deployment is at revision %d", to.Revision)
 	}
 	return rq.answerChange(d.Key, word, message, res, to.Revision)
+}
+
+// isAt reports whether a deployment runs a revision, or comes to. To return there
+// would only nail it to the functions of that revision: a deployment that names
+// none follows its package. One that failed is worth another try.
+func isAt(d model.Deployment, r model.Revision) bool {
+	s := d.RolloutStatus
+	return s != nil && s.Revision == r.Revision && s.Generation == d.Generation && d.ObservedGeneration == d.Generation &&
+		s.Phase != model.RolloutFailed && s.Phase != model.RolloutRolledBack
 }
 
 // wantedRevision reads the body {"revision": 3}; none, or 0, lets the server

@@ -292,3 +292,43 @@ func TestEvents(t *testing.T) {
 	a.must(a.get(deps+"/never/events"), 404)
 	a.must(a.get(clusters+"/never/events"), 404)
 }
+
+// A return to the revision that runs changes nothing but a pause: the functions
+// of a deployment that follows its package are not written into it. One that has
+// failed is tried again.
+func TestRollbackToWhatRuns(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{})
+	a.must(a.putPackage("shop"), 201)
+	for _, test := range []struct {
+		phase  model.RolloutPhase
+		paused bool
+		word   string
+		nailed bool
+	}{
+		{model.RolloutComplete, false, "unchanged", false},
+		{model.RolloutProgressing, false, "unchanged", false},
+		{model.RolloutPaused, true, "rolled_back", false},
+		{model.RolloutFailed, false, "rolled_back", true},
+		{model.RolloutRolledBack, false, "rolled_back", true},
+	} {
+		t.Run(string(test.phase), func(t *testing.T) {
+			key := string(test.phase)
+			wish := strings.TrimSuffix(throughput(key, 10), "}") + fmt.Sprintf(`,"rollout":{"wave":"1","paused":%v}}`, test.paused)
+			a.must(a.do(call{"PUT", deps + "/" + key, wish, nil}), 201)
+			d := decode[model.Deployment](t, a.must(a.get(deps+"/"+key), 200).body)
+			kept := d
+			kept.Functions = []model.FunctionDeploymentSpec{{FunctionKey: "f"}}
+			a.apply(storage.RecordUnitStatus{Deployment: key, Generation: d.Generation, KeepRevisionsFrom: 1,
+				Revision: &model.Revision{Revision: 1, DeploymentKey: key, Generation: d.Generation, Template: "t", Deployment: kept},
+				Observed: &model.DeploymentObserved{ObservedGeneration: d.Generation, Condition: model.DeploymentRunning, Revision: 1,
+					RolloutStatus: &model.RolloutStatus{Phase: test.phase, Generation: d.Generation, Revision: 1}}})
+			got := a.must(a.do(call{"POST", deps + "/" + key + "/rollback", `{"revision":1}`, nil}), 200)
+			subset(t, "answer", map[string]any{"status": test.word, "revision": 1.0}, decode[any](t, got.body))
+			d = decode[model.Deployment](t, a.must(a.get(deps+"/"+key), 200).body)
+			if nailed := len(d.Functions) > 0; nailed != test.nailed || d.Rollout == nil || d.Rollout.Paused {
+				t.Errorf("functions %v, rollout %+v", d.Functions, d.Rollout)
+			}
+		})
+	}
+}

@@ -14,7 +14,18 @@ import (
 )
 
 func (d *description) describeDeployment(ctx context.Context, dep model.Deployment) error {
-	d.deploymentFields(dep)
+	units, err := d.c.ListUnits(ctx, dep.Key)
+	if err != nil && !client.NotFound(err) {
+		return err
+	}
+	cause, err := revisionCause(ctx, d.c, dep)
+	if err != nil {
+		return err
+	}
+	d.deploymentFields(dep, cause)
+	if err := d.troubleSection(ctx, dep, units); err != nil {
+		return err
+	}
 	conditions := table{header: []string{"TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"}}
 	for _, c := range dep.Conditions {
 		conditions.rows = append(conditions.rows, []string{cell(c.Type), cell(string(c.Status)), cell(c.Reason),
@@ -23,10 +34,6 @@ func (d *description) describeDeployment(ctx context.Context, dep model.Deployme
 	d.section("Conditions", conditions)
 
 	if err := d.placementSection(ctx, dep); err != nil {
-		return err
-	}
-	units, err := d.c.ListUnits(ctx, dep.Key)
-	if err != nil && !client.NotFound(err) {
 		return err
 	}
 	d.askClusters(ctx, units)
@@ -49,7 +56,7 @@ func (d *description) describeDeployment(ctx context.Context, dep model.Deployme
 	return nil
 }
 
-func (d *description) deploymentFields(dep model.Deployment) {
+func (d *description) deploymentFields(dep model.Deployment, cause string) {
 	lastError, availability := "", ""
 	if dep.Status != nil {
 		lastError = dep.Status.LastError
@@ -63,14 +70,26 @@ func (d *description) deploymentFields(dep model.Deployment) {
 	}
 	rollout := ""
 	if dep.RolloutStatus != nil {
-		rollout = rolloutText(dep) + ", since " + d.when(&dep.RolloutStatus.Since)
+		rollout = rolloutText(dep, cause) + ", since " + d.when(&dep.RolloutStatus.Since)
 	}
 	d.fields("Deployment", dep.Key, "Package", dep.PackageName, "Class", dep.ClassKey,
-		"Condition", conditionText(dep), "Environments", strings.Join(dep.TargetEnvs, ", "),
+		"Condition", conditionText(dep), "Environments", strings.Join(dep.TargetEnvs, ", "), "Placed in", placesText(dep.PlacedOn),
 		"Requirements", requirementsText(dep.NFRRequirements), "Availability", availability,
 		"Generation", metaText(dep.Meta), "Observed", observed, "Rollout", rollout,
 		"Created", d.when(dep.CreatedAt), "Updated", d.when(dep.UpdatedAt),
 		"Delete since", d.when(dep.DeletionRequestedAt), "Last error", lastError)
+}
+
+// placesText names the places of a deployment.
+func placesText(places []model.PlacedCluster) string {
+	names := make([]string, len(places))
+	for i, p := range places {
+		names[i] = p.Cluster
+		if p.For != "" {
+			names[i] += " (for " + p.For + ")"
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // placementSection lists where the deployment is placed, where it must not be,

@@ -182,7 +182,9 @@ func TestRolloutVerbs(t *testing.T) {
 		t.Errorf("revisions: %v\n%s", err, r.out)
 	}
 	r = cli(t, server, "", "rollout", "undo", "D", "--wait=20s").want(t, exitOK)
-	equal(t, r.out, "deployment/D rolled_back to revision 1\n")
+	equal(t, r.out, "deployment/D rolled back to revision 1\n")
+	r = cli(t, server, "", "rollout", "undo", "D", "--to-revision=3").want(t, exitOK)
+	equal(t, r.out, "deployment/D unchanged: it is at revision 3\n")
 	r = cli(t, server, "", "get", "deployment", "D", "-o", "yaml").want(t, exitOK)
 	contains(t, r.out, "img:7")
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,14 +58,24 @@ func (p *program) rolloutStatus(ctx context.Context, key string, wait time.Durat
 		if err != nil {
 			return err
 		}
-		p.printf("deployment/%s %s\n", key, rolloutText(d))
+		cause, err := revisionCause(ctx, c, d)
+		if err != nil {
+			return err
+		}
+		p.printf("deployment/%s %s\n", key, rolloutText(d, cause))
 		return nil
 	}
+	return p.followRollout(ctx, c, key, wait)
+}
+
+// followRollout prints the state of a rollout whenever it changes, to its end.
+func (p *program) followRollout(ctx context.Context, c *client.Client, key string, wait time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, wait, errWaitOver)
 	defer cancel()
 	var last model.Deployment
+	var first uint64 // the generation that was followed
 	said := ""
-	err = follow(ctx, c, 0, []storage.Kind{storage.KindDeployment}, func(index uint64) (bool, uint64, error) {
+	err := follow(ctx, c, 0, []storage.Kind{storage.KindDeployment}, func(index uint64) (bool, uint64, error) {
 		raw, meta, err := c.GetRaw(ctx, client.Resource(client.Deployments, key), url.Values{"min_index": {uintText(index)}})
 		if err != nil {
 			return false, 0, err
@@ -74,7 +83,14 @@ func (p *program) rolloutStatus(ctx context.Context, key string, wait time.Durat
 		if last, err = model.ParseDeployment(raw); err != nil {
 			return false, 0, err
 		}
-		if line := rolloutText(last); line != said {
+		if first == 0 {
+			first = last.Generation
+		}
+		cause, err := revisionCause(ctx, c, last)
+		if err != nil {
+			return false, 0, err
+		}
+		if line := rolloutText(last, cause); line != said {
 			said = line
 			p.printf("deployment/%s %s\n", key, line)
 		}
@@ -87,8 +103,29 @@ func (p *program) rolloutStatus(ctx context.Context, key string, wait time.Durat
 		return err
 	case last.RolloutStatus.Phase != model.RolloutComplete:
 		return &exitError{exitFailure, errSilent}
+	case last.Generation > first:
+		// A return to an earlier revision is a rollout of its own, which succeeds.
+		cause, err := revisionCause(ctx, c, last)
+		if err == nil && cause != "" {
+			err = fmt.Errorf("what deployment/%s was to run was taken back: %s; describe deployment tells why", key, cause)
+		}
+		return err
 	}
 	return nil
+}
+
+// revisionCause is why the revision that a deployment runs, or comes to run,
+// exists; empty when it is a wish like any other.
+func revisionCause(ctx context.Context, c *client.Client, d model.Deployment) (string, error) {
+	if d.RolloutStatus == nil || d.RolloutStatus.Revision == 0 {
+		return "", nil
+	}
+	number := uintText(d.RolloutStatus.Revision)
+	revision, err := client.Get[model.Revision](ctx, c, client.Resource(client.Deployments, d.Key, "revisions", number), url.Values{})
+	if err != nil && !client.NotFound(err) {
+		return "", fmt.Errorf("read revision %s of deployment/%s: %w", number, d.Key, err)
+	}
+	return revision.Cause, nil
 }
 
 // rolloutOver reports whether nothing more will happen by itself.
@@ -99,9 +136,9 @@ func rolloutOver(d model.Deployment) bool {
 	return d.RolloutStatus.Phase != model.RolloutProgressing
 }
 
-// rolloutText words the state of a rollout. It holds no times, so that it
-// changes only when the rollout does.
-func rolloutText(d model.Deployment) string {
+// rolloutText words the state of a rollout; cause is why its revision exists. It
+// holds no times, so that it changes only when the rollout does.
+func rolloutText(d model.Deployment, cause string) string {
 	r := d.RolloutStatus
 	switch {
 	case d.DeletionRequestedAt != nil:
@@ -111,9 +148,15 @@ func rolloutText(d model.Deployment) string {
 	case d.ObservedGeneration < d.Generation:
 		return fmt.Sprintf("generation %d has not been acted on yet", d.Generation)
 	}
-	text := fmt.Sprintf("%s: revision %d runs in %d of %d clusters", r.Phase, r.Revision, r.Updated, r.Total)
+	if cause != "" {
+		cause = " (" + cell(cause) + ")"
+	}
+	text := fmt.Sprintf("%s: revision %d%s runs in %d of %d clusters", r.Phase, r.Revision, cause, r.Updated, r.Total)
 	if r.Message != "" {
 		text += ": " + cell(r.Message)
+	}
+	if d.Rollout != nil && d.Rollout.Paused && r.Phase != model.RolloutPaused {
+		text += "; paused: changes wait for rollout resume"
 	}
 	return text
 }
@@ -220,11 +263,11 @@ func (p *program) rolloutUndo(ctx context.Context, key string, revision uint64, 
 	if err != nil {
 		return fmt.Errorf("undo deployment/%s: %w", key, err)
 	}
-	text := result.Status
-	if result.Revision != 0 {
-		text += " to revision " + strconv.FormatUint(result.Revision, 10)
+	text := "deployment/" + key + " rolled back to revision " + uintText(result.Revision)
+	if result.Status == "unchanged" {
+		text = "deployment/" + key + " unchanged: it is at revision " + uintText(result.Revision)
 	}
-	p.printf("deployment/%s %s\n", key, text)
+	p.printf("%s\n", text)
 	if wait == 0 {
 		return nil
 	}

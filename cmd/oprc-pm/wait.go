@@ -59,6 +59,8 @@ type rollout struct {
 	// look.
 	applied map[string]appliedDeployment
 	before  map[string]model.RolloutStatus
+	// behind are those that run what their package said before, at the last look.
+	behind map[string]bool
 
 	deployments map[string]model.Deployment
 	// units by deployment, then by cluster and id.
@@ -75,6 +77,7 @@ func (r *rollout) reset() {
 	r.units = map[string]map[string]model.UnitStatus{}
 	r.said = map[string]string{}
 	r.before = map[string]model.RolloutStatus{}
+	r.behind = map[string]bool{}
 }
 
 func (r *rollout) run(ctx context.Context) error {
@@ -201,10 +204,16 @@ func (r *rollout) outcome() (done bool, err error) {
 	return running == len(r.order), nil
 }
 
-// reason is why a deployment is not running, in its own words.
+// reason is why a deployment is not running, in its own words. What befell a unit
+// says more than how far the rollout is.
 func (r *rollout) reason(d model.Deployment) string {
 	if d.Status != nil && d.Status.LastError != "" {
 		return d.Status.LastError
+	}
+	for _, u := range r.sorted(d.Key) {
+		if u.Phase == model.UnitDown && unitText(u) != "" {
+			return u.Cluster + ": " + cell(unitText(u))
+		}
 	}
 	for _, condition := range d.Conditions {
 		if condition.Status != model.ConditionTrue && condition.Message != "" {
@@ -224,9 +233,12 @@ func (r *rollout) waiting() []string {
 			missing = append(missing, "deployment/"+key+" could not be read")
 		case d.Condition != model.DeploymentRunning || d.ObservedGeneration < d.Generation:
 			missing = append(missing, fmt.Sprintf("deployment/%s is %s (%s)", key, conditionText(d), r.reason(d)))
-		case r.applied[key].repackaged:
+		case r.behind[key]:
 			missing = append(missing, "deployment/"+key+" runs what its package said before (rollout status tells why)")
 		}
+	}
+	if len(missing) == 0 {
+		missing = append(missing, "the servers did not say whether it does")
 	}
 	return missing
 }

@@ -17,6 +17,9 @@ func (r *rollout) givenUp(d model.Deployment) error {
 	if s == nil || s.Generation != d.Generation {
 		return nil
 	}
+	if s.Phase == model.RolloutPaused {
+		return fmt.Errorf("the rollout of deployment/%s is paused: %s; oprc-pm rollout resume %s goes on with it", d.Key, s.Message, d.Key)
+	}
 	if before := r.before[d.Key]; r.applied[d.Key].repackaged && s.Revision == before.Revision && s.Since.Equal(before.Since) {
 		return nil // that was before; what the package says now is still to come
 	}
@@ -81,8 +84,10 @@ func (r *rollout) caughtUp(ctx context.Context, key string) (bool, error) {
 		return c.Action == plan.ChangeCreate || c.Action == plan.ChangeReplace ||
 			c.Action == plan.ChangeKeep && r.units[key][c.Cluster+"/"+c.Unit].Phase != model.UnitRunning
 	}) {
+		r.behind[key] = true
 		return false, nil
 	}
+	delete(r.behind, key)
 	applied.repackaged = false
 	r.applied[key] = applied
 	return true, nil
