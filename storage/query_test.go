@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,11 +15,12 @@ import (
 	"github.com/oprc/oprc-pm/storage"
 )
 
-// pairs is a Reader over sorted pairs. It counts what a list costs.
+// pairs is a Reader over sorted pairs, for many at once. It counts what a list
+// costs.
 type pairs struct {
 	keys   []string
 	values map[string][]byte
-	visits int
+	visits atomic.Int64
 	fail   error
 }
 
@@ -33,7 +35,7 @@ func newPairs(values map[string]string) *pairs {
 }
 
 func (p *pairs) Get(key []byte) ([]byte, error) {
-	p.visits++
+	p.visits.Add(1)
 	return p.values[string(key)], p.fail
 }
 
@@ -43,7 +45,7 @@ func (p *pairs) Scan(start, end []byte, fn func(key, value []byte) (bool, error)
 	}
 	i, _ := slices.BinarySearch(p.keys, string(start))
 	for ; i < len(p.keys) && (end == nil || p.keys[i] < string(end)); i++ {
-		p.visits++
+		p.visits.Add(1)
 		if more, err := fn([]byte(p.keys[i]), p.values[p.keys[i]]); err != nil || !more {
 			return err
 		}
@@ -195,18 +197,18 @@ func TestFilteredListCostsWhatItReturns(t *testing.T) {
 	if len(got) < tagged || !slices.IsSorted(got) {
 		t.Fatalf("%d names", len(got))
 	}
-	if limit := 3 * len(got); r.visits > limit {
-		t.Errorf("%d pairs visited for %d names, want at most %d", r.visits, len(got), limit)
+	if visits, limit := r.visits.Load(), 3*len(got); visits > int64(limit) {
+		t.Errorf("%d pairs visited for %d names, want at most %d", visits, len(got), limit)
 	}
-	r.visits = 0
+	r.visits.Store(0)
 	page := collect(t, 10, func(v storage.Visit) error {
 		return storage.ListPackages(r, storage.PackageQuery{Tags: []string{"common", "rare"}}, "p02500", v)
 	})
 	if page[0] != "p02500" || len(page) != 10 {
 		t.Fatalf("page %v", page)
 	}
-	if r.visits > 200 {
-		t.Errorf("%d pairs visited for a page of 10", r.visits)
+	if visits := r.visits.Load(); visits > 200 {
+		t.Errorf("%d pairs visited for a page of 10", visits)
 	}
 }
 
