@@ -1,9 +1,6 @@
 package dispatch
 
-import (
-	"github.com/oprc/oprc-pm/crm"
-	"github.com/oprc/oprc-pm/storage"
-)
+import "github.com/oprc/oprc-pm/storage"
 
 // Report is what a look at a cluster's records found about a unit.
 type Report struct {
@@ -58,9 +55,9 @@ func (d *Dispatcher) Observe(cluster string, report Report) {
 	if r == nil {
 		return
 	}
-	o := outcome{call: callStatus, condition: report.Condition, message: crm.Printable(report.Message)}
+	o := answered(cluster, report.Condition, report.Message)
 	if report.Lost {
-		o.err = &crm.CallError{Cluster: cluster, Call: callStatus, Class: crm.ClassNotFound, Reason: "is not among the cluster's records"}
+		o.err = missing(cluster, "is not among the cluster's records")
 	}
 	r.mu.Lock()
 	k := r.knowledgeOf(report.Deployment)

@@ -175,12 +175,18 @@ func call(ctx context.Context, client crm.Client, t task) outcome {
 	case callStatus:
 		var status model.CRMStatus
 		status, o.err = client.Status(ctx, t.from, id)
-		o.condition = status.Status
-		if status.Message != nil {
-			o.message = crm.Printable(*status.Message)
+		if o.err == nil {
+			return answered(t.record.Cluster, status.Status, textOf(status.Message))
 		}
 	case callDelete:
 		o.err = client.Delete(ctx, t.from, id)
 	}
 	return o
+}
+
+func textOf(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
 }

@@ -37,35 +37,39 @@ func (s standing) of(status model.RolloutStatus) bool {
 	return s.generation == status.Generation && s.revision == status.Revision && s.sighting.of(status.Since)
 }
 
-// elapsed is how long what is recorded of a deployment has been so.
-type elapsed struct {
-	// stood is since the rollout was last seen to get on.
+// insight is what a run knows of a deployment beyond the records when it decides.
+type insight struct {
+	// stood is how long the rollout has not got on.
 	stood time.Duration
-	// ran is since units run; only of a deployment whose waves soak.
+	// ran is how long units run; only of a deployment whose waves soak.
 	ran map[storage.UnitRef]time.Duration
+	// heard is what clusters last said of units that do not run; only while the
+	// deployment is rolled out.
+	heard map[storage.UnitRef]string
 }
 
-// elapsed measures a deployment as it is recorded.
-func (r *run) elapsed(d model.Deployment, units []model.UnitStatus) elapsed {
+// insight collects what a decision about a deployment goes by. units are its
+// records, moved by what was learnt.
+func (r *run) insight(d model.Deployment, units []model.UnitStatus) insight {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := r.knowledgeOf(d.Key)
 	r.sight(k, d.Key, d.RolloutStatus, now)
-	e := elapsed{}
+	var known insight
 	if !k.rollout.seen.IsZero() {
-		e.stood = now.Sub(k.rollout.seen)
+		known.stood, known.heard = now.Sub(k.rollout.seen), k.heard()
 	}
 	if d.Rollout == nil || d.Rollout.Soak.Value() <= 0 {
-		return e
+		return known
 	}
-	e.ran = map[storage.UnitRef]time.Duration{}
+	known.ran = map[storage.UnitRef]time.Duration{}
 	for _, unit := range units {
 		if unit.Phase == model.UnitRunning {
-			e.ran[refOf(unit)] = now.Sub(r.firstSeen(k, d.Key, unit, now).seen)
+			known.ran[refOf(unit)] = now.Sub(r.firstSeen(k, d.Key, unit, now).seen)
 		}
 	}
-	return e
+	return known
 }
 
 // sight notes the rollout that is recorded, if one goes on. The caller holds mu.

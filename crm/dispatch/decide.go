@@ -16,9 +16,9 @@ type question struct {
 	cfg   Config
 	// known tells whether a cluster exists, open whether it may be called.
 	known, open func(cluster string) bool
-	// now is the time to record; what is waited for is measured by elapsed.
+	// now is the time to record; what is waited for is measured by the insight.
 	now     time.Time
-	elapsed elapsed
+	insight insight
 }
 
 // decision is what is to be done about a deployment.
@@ -108,10 +108,11 @@ func (q question) rollout(revision uint64, haven refuge) rollout {
 		before: d.RolloutStatus, generation: d.Generation, revision: revision,
 		places: placesNow(q.w, q.units, q.open), unknown: q.w.plan.UnknownEnvs,
 		partial: q.cfg.RollbackOnPartial, deadline: q.cfg.ProgressDeadline, refuge: haven,
-		stood: q.elapsed.stood, now: q.now,
+		stood: q.insight.stood, now: q.now,
 	}
 	for i := range r.places {
-		r.places[i].ran = q.elapsed.ran[refOf(r.places[i].unit)]
+		p := &r.places[i]
+		p.ran, p.heard = q.insight.ran[refOf(p.unit)], q.insight.heard[refOf(p.unit)]
 	}
 	if d.Rollout != nil {
 		r.spec = *d.Rollout

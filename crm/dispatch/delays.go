@@ -61,24 +61,54 @@ func (r *run) learn(t *track, record model.UnitStatus, o *outcome) (wait time.Du
 	} else {
 		t.failed = ""
 	}
+	o.retell = now.Sub(t.told) >= doubled(textMin, textMax, t.retold)
 	next, gone := applyOutcome(record, *o, r.now())
+	t.listen(record, next, *o, now)
 	return wait, gone || !sameUnit(record, next)
+}
+
+// textMin and textMax bound the time after which another text of a cluster is
+// recorded of a unit that does not get on: it doubles, so that one that counts or
+// ticks is hardly ever written.
+const (
+	textMin = time.Minute
+	textMax = time.Hour
+)
+
+// listen notes what a cluster says of a unit, and when that is recorded.
+func (t *track) listen(record, next model.UnitStatus, o outcome, now time.Time) {
+	if o.call == callStatus && o.err == nil {
+		t.heard = ""
+		if says(o) {
+			t.heard = o.message
+		}
+	}
+	if next.Phase != record.Phase || next.Message == record.Message {
+		return
+	}
+	t.told = now
+	if record.Message != "" {
+		t.retold++
+	}
 }
 
 // delay is the time until the next call, by how the last one went.
 func (r *run) delay(t *track, o *outcome, now time.Time) time.Duration {
 	switch class := crm.ClassOf(o.err); {
-	case crm.Refused(o.err), class == crm.ClassFenced:
+	case crm.Refused(o.err):
 		t.failures++
 		return wait.Jitter(r.cfg.RefusedRetryInterval, 0.1)
+	case class == crm.ClassFenced:
+		t.failures++
+		return min(r.growing(t.failures), fencedMax)
 	case class == crm.ClassNotFound:
 		// The first time the unit is simply deployed again; a CRM that keeps
 		// losing it is treated as one that fails.
-		t.failures++
-		if t.failures == 1 {
+		t.lost++
+		if t.lost == 1 {
 			return 0
 		}
-		return r.growing(t.failures)
+		return r.growing(t.lost)
 	case class != crm.ClassOK:
 		t.failures++
 		if o.call == callDeploy && crm.MayArrive(o.err) {
@@ -92,9 +122,9 @@ func (r *run) delay(t *track, o *outcome, now time.Time) time.Duration {
 func (r *run) delayAfterSuccess(t *track, o *outcome, now time.Time) time.Duration {
 	switch o.call {
 	case callDeploy:
-		t.polls = 0
-		if t.failures > 0 {
-			return r.cfg.PollMin + r.growing(t.failures)/2
+		t.polls, t.failures = 0, 0
+		if t.lost > 0 {
+			return r.cfg.PollMin + r.growing(t.lost)/2
 		}
 		return r.cfg.PollMin
 	case callDelete:
@@ -102,7 +132,7 @@ func (r *run) delayAfterSuccess(t *track, o *outcome, now time.Time) time.Durati
 		o.uncertain = now.Before(t.uncertainUntil)
 		return max(0, t.uncertainUntil.Sub(now))
 	}
-	t.failures = 0
+	t.failures, t.lost = 0, 0
 	t.polls++
 	switch phaseOf(o.condition) {
 	case model.UnitRunning:
@@ -123,6 +153,11 @@ func (r *run) pollWait(polls int) time.Duration {
 	}
 	return doubled(r.cfg.PollMin, r.cfg.PollMax, polls)
 }
+
+// fencedMax bounds the time before a call is repeated that was refused as of a
+// leader of the past. The store says that this one leads, so there is something
+// for a person to mend, who wants to see it go on then.
+const fencedMax = time.Minute
 
 // failureKind tells failures apart as far as it is worth recording anew.
 func failureKind(o *outcome) string {

@@ -62,10 +62,16 @@ type track struct {
 	phase model.UnitPhase
 	began sighting
 	due   time.Time
-	// failures of calls in a row; polls since the unit was accepted.
-	failures, polls int
+	// failures of calls in a row; polls since the unit was accepted; lost is how
+	// often the cluster lost the unit since it was last seen there.
+	failures, polls, lost int
 	// failed names the last failure that was seen, "" after a success.
 	failed string
+	// heard is what the cluster said of the unit last; told is when a text was
+	// recorded last, or its phase began, retold how often one took another's place.
+	heard  string
+	told   time.Time
+	retold int
 	// uncertainUntil is set by a deploy call without an answer, of this run or
 	// an earlier one: the CRM may still act on it until then.
 	uncertainUntil time.Time
@@ -79,6 +85,21 @@ func (r *run) knowledgeOf(key string) *knowledge {
 		r.deployments[key] = k
 	}
 	return k
+}
+
+// heard is what clusters last said of units that do not run. The caller holds mu.
+func (k *knowledge) heard() map[storage.UnitRef]string {
+	var texts map[storage.UnitRef]string
+	for ref, t := range k.units {
+		if t.heard == "" || t.phase != model.UnitDeploying && t.phase != model.UnitDown {
+			continue
+		}
+		if texts == nil {
+			texts = map[storage.UnitRef]string{}
+		}
+		texts[ref] = t.heard
+	}
+	return texts
 }
 
 // forget drops what is known of a deployment that no longer exists.
@@ -204,7 +225,10 @@ func (r *run) see(key string, loaded, units []model.UnitStatus, now time.Time) [
 		if t.phase != unit.Phase {
 			t.enter(unit.Phase)
 		}
-		t.began = r.firstSeen(k, key, unit, now)
+		if !t.began.of(unit.LastTransitionTime) {
+			t.began = r.firstSeen(k, key, unit, now)
+			t.heard, t.told, t.retold = "", now, 0
+		}
 		tracks[i] = t
 	}
 	r.count(k, phases)
@@ -241,7 +265,7 @@ func (r *run) inherit(t *track, unit model.UnitStatus, now time.Time) {
 // wait out the delays of what it was before.
 func (t *track) enter(phase model.UnitPhase) {
 	if phase == model.UnitDeleting || t.phase == model.UnitDeleting {
-		t.due, t.failures, t.failed = time.Time{}, 0, ""
+		t.due, t.failures, t.lost, t.failed = time.Time{}, 0, 0, ""
 	}
 	t.phase = phase
 }

@@ -22,9 +22,11 @@ type outcome struct {
 	err  error
 	// crmID is the CRM's id of a deployed unit.
 	crmID string
-	// condition and message are a status call's.
+	// condition and message are a status call's; retell: the message may take the
+	// place of one that is recorded.
 	condition string
 	message   string
+	retell    bool
 	// attempt counts the calls that failed in a row, this one included, retryAt
 	// is when the next one is made; of a failed call.
 	attempt uint32
@@ -88,6 +90,10 @@ func applyFailure(record model.UnitStatus, o outcome, now time.Time) model.UnitS
 	return record
 }
 
+// fencedText explains the refusal of a leader that nobody deposed: if one had, the
+// run would have ended.
+const fencedText = "the cluster has seen a newer term than that of this leader, of another control plane or of this one before it was rebuilt"
+
 const lostText = "cluster no longer knew the unit"
 
 // settled tells whether a unit is not on its way to anything.
@@ -98,19 +104,45 @@ func settled(record model.UnitStatus) bool {
 // failureText words a failure for a record: the same text for the same failure.
 func failureText(o outcome) string {
 	var call *crm.CallError
-	if errors.As(o.err, &call) {
+	switch {
+	case crm.ClassOf(o.err) == crm.ClassFenced && errors.As(o.err, &call):
+		return o.call + ": " + call.Reason + ": " + fencedText
+	case errors.As(o.err, &call):
 		return o.call + ": " + call.Reason
 	}
 	return o.call + ": " + crm.Printable(o.err.Error())
 }
 
-// applyCondition takes over the state that a CRM reports. The message is taken
-// with a new phase only: a text that ticks must not be a write per tick.
+// applyCondition takes over the state that a CRM reports. Of a unit that does not
+// run, the first text is taken and later ones as often as retell allows: a text
+// that ticks must not be a write per tick.
 func applyCondition(record model.UnitStatus, o outcome, now time.Time) model.UnitStatus {
-	if phase := phaseOf(o.condition); phase != "" {
+	switch phase := phaseOf(o.condition); {
+	case phase == "": // unknown to the CRM or to us: what was last known stays
+	case phase != record.Phase:
 		return enter(record, phase, o.message, now)
+	case phase != model.UnitRunning && says(o) && (record.Message == "" || o.retell):
+		record.Message = o.message
 	}
-	return record // unknown to the CRM or to us: what was last known stays
+	return record
+}
+
+// says tells whether a CRM's text says more than its condition does.
+func says(o outcome) bool { return o.message != "" && !strings.EqualFold(o.message, o.condition) }
+
+// answered is the outcome of a look at a unit. A CRM that only remembers that it
+// once had the unit has lost it.
+func answered(cluster, condition, message string) outcome {
+	o := outcome{call: callStatus, condition: condition, message: crm.Printable(message)}
+	if strings.EqualFold(condition, "deleted") || strings.EqualFold(condition, "terminated") {
+		o.err = missing(cluster, "says that the unit is "+strings.ToLower(condition))
+	}
+	return o
+}
+
+// missing is the error of a look at a unit that the cluster no longer has.
+func missing(cluster, reason string) error {
+	return &crm.CallError{Cluster: cluster, Call: callStatus, Class: crm.ClassNotFound, Reason: reason}
 }
 
 // phaseOf maps a CRM's condition to a unit's phase, "" when it says nothing.
@@ -120,7 +152,7 @@ func phaseOf(condition string) model.UnitPhase {
 		return model.UnitRunning
 	case "pending", "provisioning", "deploying":
 		return model.UnitDeploying
-	case "down", "failed", "terminated", "deleted":
+	case "down", "failed":
 		return model.UnitDown
 	}
 	return ""

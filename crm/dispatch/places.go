@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oprc/oprc-pm/model"
@@ -91,12 +92,13 @@ type place struct {
 	state   placeState
 	// serves: a unit runs there, old or new.
 	serves bool
-	// refused: the cluster refused the wanted unit for good; why says its error.
+	// refused: the cluster refused the wanted unit for good.
 	refused bool
-	why     string
 	unit    model.UnitStatus
-	// ran is how long the wanted unit has been seen to run.
-	ran time.Duration
+	// ran is how long the wanted unit has been seen to run, heard what its cluster
+	// last said of it while it did not.
+	ran   time.Duration
+	heard string
 	// reachable: the cluster may be called.
 	reachable bool
 }
@@ -114,7 +116,7 @@ func placesNow(w wish, units []model.UnitStatus, open func(string) bool) []place
 		}
 		record, exists := findUnit(units, storage.UnitRef{Cluster: p.cluster, Unit: unit.ID})
 		if exists {
-			p.state, p.unit, p.why = placeMoving, record, record.LastError
+			p.state, p.unit = placeMoving, record
 			p.refused = isRefused(record)
 			if record.Phase == model.UnitRunning {
 				p.state = placeFresh
@@ -123,6 +125,43 @@ func placesNow(w wish, units []model.UnitStatus, open func(string) bool) []place
 		places[i] = p
 	}
 	return places
+}
+
+// why says what keeps the wanted unit from running, as far as that is known, and
+// whether those are the cluster's words.
+func (p place) why() (text string, quoted bool) {
+	heard := p.heard
+	if heard == "" && (p.unit.Phase == model.UnitDeploying || p.unit.Phase == model.UnitDown) {
+		heard = p.unit.Message
+	}
+	switch {
+	case p.unit.LastError != "":
+		return p.unit.LastError, false
+	case heard != "":
+		return heard, true
+	}
+	return p.unit.Message, false
+}
+
+// reasons names what keeps units from running, each reason once and not all.
+func reasons(places []place) string {
+	const enough = 3
+	var known, texts []string
+	for _, p := range places {
+		why, quoted := p.why()
+		if why == "" || slices.Contains(known, why) || len(texts) == enough {
+			continue
+		}
+		known = append(known, why)
+		switch {
+		case quoted:
+			why = p.cluster + " says " + why
+		case len(places) > 1:
+			why = p.cluster + ": " + why
+		}
+		texts = append(texts, why)
+	}
+	return strings.Join(texts, "; ")
 }
 
 // unitsIn returns the records of a cluster out of sorted ones.

@@ -75,7 +75,7 @@ func (r *run) question(ctx context.Context, s situation, learnt lesson) (questio
 			return callable && r.deps.Gate.Allow(cluster)
 		},
 	}
-	q.elapsed = r.elapsed(s.deployment, q.units)
+	q.insight = r.insight(s.deployment, q.units)
 	planner, err := r.planner(ctx, s)
 	if err != nil {
 		return question{}, err

@@ -139,7 +139,7 @@ func (r rollout) nextWave(p *progress) {
 	}
 	soak := r.spec.Soak.Value()
 	if left := soak - r.youngest(); soak > 0 && left > 0 {
-		p.status.Message = fmt.Sprintf("the last wave runs and soaks for %s", soak)
+		p.status.Message = fmt.Sprintf("the last wave runs and soaks for %s", span(soak))
 		p.sooner(left)
 		return
 	}
@@ -182,31 +182,27 @@ func (r rollout) pick(p *progress) {
 
 // failure names what keeps the rollout from going on, "" for nothing yet.
 func (r rollout) failure(p *progress) string {
-	var refused, late []string
-	why := ""
+	var refused, late []place
 	limit := r.limit()
 	left := limit - r.stalled()
 	for _, place := range r.places {
 		switch {
 		case place.state != placeMoving:
 		case place.refused:
-			refused = append(refused, place.cluster)
-			if why == "" {
-				why = place.why
-			}
+			refused = append(refused, place)
 		default:
-			late = append(late, place.cluster)
+			late = append(late, place)
 		}
 	}
-	late = append(late, r.unknown...)
-	if len(late) > 0 && left > 0 {
+	missing := append(namesOf(late), r.unknown...)
+	if len(missing) > 0 && left > 0 {
 		p.sooner(left)
 	}
 	switch {
 	case len(refused) > 0:
-		return fmt.Sprintf("refused by %s: %s", model.NameList(refused), why)
-	case len(late) > 0 && left <= 0:
-		return fmt.Sprintf("not running within %s in %s", limit, model.NameList(late))
+		return withReasons("refused by "+model.NameList(namesOf(refused)), refused)
+	case len(missing) > 0 && left <= 0:
+		return withReasons(fmt.Sprintf("not running within %s in %s", span(limit), model.NameList(missing)), late)
 	}
 	return ""
 }

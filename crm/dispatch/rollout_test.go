@@ -24,7 +24,7 @@ func placesFrom(text string) []place {
 		}[state]
 		p.serves = (state == "fresh" || state == "stale" || strings.Contains(word, "!")) && !strings.Contains(word, "?")
 		if state == "refused" {
-			p.refused, p.why = true, "deploy: no"
+			p.refused, p.unit.LastError = true, "deploy: no"
 		}
 		p.unit.LastTransitionTime = before
 		places = append(places, p)
@@ -111,7 +111,7 @@ func TestRollout(t *testing.T) {
 		"resumed, the deadline is anew":    {spec: waves, was: paused, elapsed: time.Hour, places: "a:moving! b:stale", phase: progressing, again: limit},
 		"resumed, the next wave may begin": {spec: waves, was: paused, elapsed: time.Hour, places: "a:fresh b:stale", phase: progressing, start: "b"},
 
-		"late":    {spec: waves, was: progressing, elapsed: limit, places: "a:moving! b:stale", phase: failed, message: "not running within 10m0s in a"},
+		"late":    {spec: waves, was: progressing, elapsed: limit, places: "a:moving! b:stale", phase: failed, message: "not running within 10m in a"},
 		"refused": {spec: waves, was: progressing, places: "a:refused! b:stale", phase: failed, message: "refused by a: deploy: no"},
 		"its own deadline": {spec: with(func(s *model.Rollout) { s.ProgressDeadline = length("30s") }), was: progressing, elapsed: 30 * time.Second,
 			places: "a:moving! b:stale", phase: failed, message: "within 30s"},
@@ -239,8 +239,8 @@ func TestPlacesNow(t *testing.T) {
 			serves = " true"
 		}
 		got = append(got, p.cluster+" "+state+serves)
-		if p.refused != (p.cluster == "e") || p.refused && p.why != "deploy: no" {
-			t.Errorf("%s: got refused %v, %q", p.cluster, p.refused, p.why)
+		if why, _ := p.why(); p.refused != (p.cluster == "e") || p.refused && why != "deploy: no" {
+			t.Errorf("%s: got refused %v, %q", p.cluster, p.refused, why)
 		}
 	}
 	if got := strings.Join(got, ", "); got != want {
