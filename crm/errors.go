@@ -39,7 +39,7 @@ type CallError struct {
 	Call    string
 	Class   Class
 	// Status is the HTTP status, or the one that comes closest to a gRPC code;
-	// 0 when the CRM did not answer.
+	// 0 when the CRM did not answer, or something in front of it did.
 	Status int
 	// Reason is short and the same for the same failure: no addresses, ports or
 	// times, so that it can be recorded without being rewritten at each try.
@@ -48,6 +48,8 @@ type CallError struct {
 	NotSent bool
 	// Err is the cause, for the log; may be nil.
 	Err error
+	// relayed: who answered may be in front of the CRM, which may have the call.
+	relayed bool
 }
 
 func (e *CallError) Error() string {
@@ -103,27 +105,11 @@ func MayArrive(err error) bool {
 	case 0, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return !call.NotSent
 	}
-	return false
+	return call.relayed
 }
 
 // codeStaleTerm is the code with which a CRM refuses a deposed leader.
 const codeStaleTerm = "stale_term"
-
-// classify maps an answer over HTTP that is not a success. code is the CRM's
-// own, if any.
-func classify(call string, status int, code string) Class {
-	switch {
-	case (status == http.StatusConflict || status == http.StatusPreconditionFailed) && code == codeStaleTerm:
-		return ClassFenced
-	case status == http.StatusNotImplemented || status == http.StatusMethodNotAllowed:
-		return ClassNotSupported
-	case status == http.StatusNotFound || status == http.StatusGone:
-		return missing(call)
-	case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout:
-		return ClassRetryable
-	}
-	return ClassTerminal
-}
 
 // missing is what "not found" means as the answer to a call: where no unit is
 // named, not a unit is missing but the call itself.
@@ -135,6 +121,11 @@ func missing(call string) Class {
 		return ClassNotSupported
 	}
 	return ClassTerminal
+}
+
+// mandatory tells whether a CRM without the call would be none.
+func mandatory(call string) bool {
+	return call == CallDeploy || call == CallStatus || call == CallDelete
 }
 
 // reasonLate is for calls whose time was up.

@@ -2,7 +2,6 @@ package crm
 
 import (
 	"math"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -60,97 +59,6 @@ func timeFromProto(at *crmpb.Timestamp, otherwise time.Time) time.Time {
 	return time.Unix(at.GetSeconds(), int64(at.GetNanos())).UTC()
 }
 
-// statusFromProto says how a unit is. These CRMs answer OK for every unit that
-// they know and put how it is into the message.
-func statusFromProto(answer *crmpb.GetDeploymentStatusResponse, id string, now time.Time) model.CRMStatus {
-	condition, phase := unitState(answer)
-	return model.CRMStatus{
-		ID: id, Status: condition, Phase: phase, Message: printablePointer(answer.Message),
-		LastUpdated: now.UTC().Format(time.RFC3339Nano),
-	}
-}
-
-// Words of conditions and phases, as HTTP clients and CRMs write them.
-const (
-	conditionPending   = "Pending"
-	conditionDeploying = "Deploying"
-	conditionRunning   = "Running"
-	conditionDown      = "Down"
-	conditionDeleted   = "Deleted"
-	conditionUnknown   = "Unknown"
-
-	phaseProvisioning = "RESOURCE_PROVISIONING"
-	phaseRunning      = "RUNNING"
-	phaseFailed       = "FAILED"
-	phaseUnknown      = "UNKNOWN"
-)
-
-func unitState(answer *crmpb.GetDeploymentStatusResponse) (condition, phase string) {
-	switch answer.GetStatus() {
-	case crmpb.StatusCode_OK:
-		return stateFromMessage(answer.GetMessage())
-	case crmpb.StatusCode_NOT_FOUND, crmpb.StatusCode_INVALID_REQUEST, crmpb.StatusCode_ERROR, crmpb.StatusCode_INTERNAL_ERROR:
-		return conditionDown, phaseFailed
-	}
-	return conditionPending, phaseUnknown
-}
-
-// messageWords are the first words of messages that say that a unit does not run
-// although the status is OK.
-var messageWords = map[string]struct{ condition, phase string }{
-	"progressing":  {conditionDeploying, phaseProvisioning},
-	"deploying":    {conditionDeploying, phaseProvisioning},
-	"provisioning": {conditionDeploying, phaseProvisioning},
-	"pending":      {conditionPending, phaseProvisioning},
-	"degraded":     {conditionDown, phaseFailed},
-	"down":         {conditionDown, phaseFailed},
-	"failed":       {conditionDown, phaseFailed},
-	"deleted":      {conditionDeleted, phaseUnknown},
-	"deleting":     {conditionDeleted, phaseUnknown},
-	"terminated":   {conditionDeleted, phaseUnknown},
-}
-
-func stateFromMessage(message string) (condition, phase string) {
-	word := strings.ToLower(strings.TrimSpace(message))
-	if end := strings.IndexFunc(word, func(r rune) bool { return r < 'a' || r > 'z' }); end >= 0 {
-		word = word[:end]
-	}
-	if state, known := messageWords[word]; known {
-		return state.condition, state.phase
-	}
-	return conditionRunning, phaseRunning
-}
-
-func conditionFromProto(condition crmpb.DeploymentCondition) string {
-	switch condition {
-	case crmpb.DeploymentCondition_PENDING:
-		return conditionPending
-	case crmpb.DeploymentCondition_DEPLOYING:
-		return conditionDeploying
-	case crmpb.DeploymentCondition_RUNNING:
-		return conditionRunning
-	case crmpb.DeploymentCondition_DOWN:
-		return conditionDown
-	case crmpb.DeploymentCondition_DELETED:
-		return conditionDeleted
-	case crmpb.DeploymentCondition_DEPLOYMENT_CONDITION_UNKNOWN:
-	}
-	return conditionUnknown
-}
-
-func phaseFromProto(phase crmpb.DeploymentPhase) string {
-	switch phase {
-	case crmpb.DeploymentPhase_RESOURCE_PROVISIONING:
-		return phaseProvisioning
-	case crmpb.DeploymentPhase_PHASE_RUNNING:
-		return phaseRunning
-	case crmpb.DeploymentPhase_FAILED:
-		return phaseFailed
-	case crmpb.DeploymentPhase_DEPLOYMENT_PHASE_UNKNOWN:
-	}
-	return phaseUnknown
-}
-
 // recordFromProto is a unit's record; item may be nil or hold anything.
 func recordFromProto(item *crmpb.ClassRuntimeSummary) model.DeploymentRecord {
 	record := model.DeploymentRecord{
@@ -177,7 +85,7 @@ func recordFromProto(item *crmpb.ClassRuntimeSummary) model.DeploymentRecord {
 // recordFromStatus is what can be said of a unit whose CRM tells no records.
 func recordFromStatus(answer *crmpb.GetDeploymentStatusResponse, id string, now time.Time) model.DeploymentRecord {
 	unit := answer.GetDeployment()
-	condition, phase := unitState(answer)
+	condition, phase, _ := unitState(answer)
 	record := model.DeploymentRecord{
 		ID: id, DeploymentUnitID: id, PackageName: orUnknown(unit.GetPackageName()), ClassKey: orUnknown(unit.GetClassKey()),
 		TargetEnvironment: orUnknown(unit.GetTargetEnv()),

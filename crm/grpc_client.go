@@ -162,13 +162,22 @@ func (c *GRPCClient) Deploy(ctx context.Context, from Origin, unit model.Deploym
 	return model.CRMResponse{ID: answer.GetDeploymentId(), Status: "accepted", Message: printablePointer(answer.Message)}, nil
 }
 
-// Status implements Client.
+// Status implements Client. Where the answer does not say whether the unit runs,
+// its record is asked for as well.
 func (c *GRPCClient) Status(ctx context.Context, from Origin, id string) (model.CRMStatus, error) {
 	answer, err := c.deploymentStatus(ctx, CallStatus, from, id)
 	if err != nil {
 		return model.CRMStatus{}, err
 	}
-	return statusFromProto(answer, id, c.now()), nil
+	status, known := statusFromProto(answer, id, c.now())
+	if known {
+		return status, nil
+	}
+	record, err := c.anyRecord(ctx, from, id)
+	if err != nil {
+		return model.CRMStatus{}, err
+	}
+	return statusFromRecord(status, record), nil
 }
 
 // deploymentStatus asks for a unit as its CRM holds it.
@@ -187,45 +196,6 @@ func (c *GRPCClient) deploymentStatus(ctx context.Context, call string, from Ori
 			return c.statusCodeError(call, answer.GetStatus(), answer.Message)
 		}))
 	return answer, err
-}
-
-// Record implements Client. A CRM that cannot tell a unit's record is asked for
-// its state, which says less.
-func (c *GRPCClient) Record(ctx context.Context, from Origin, id string) (model.DeploymentRecord, error) {
-	if !usableID(id) {
-		return model.DeploymentRecord{}, c.notSent(CallRecord, ClassTerminal, reasonBadID, nil)
-	}
-	var answer *crmpb.GetClassRuntimeResponse
-	err := c.read(ctx, CallRecord, from, unary(crmpb.NewDeploymentServiceClient, crmpb.DeploymentServiceClient.GetClassRuntime, &crmpb.GetClassRuntimeRequest{DeploymentId: id}, &answer))
-	switch {
-	case ClassOf(err) == ClassNotSupported:
-		state, err := c.deploymentStatus(ctx, CallRecord, from, id)
-		if err != nil {
-			return model.DeploymentRecord{}, err
-		}
-		return recordFromStatus(state, id, c.now()), nil
-	case err != nil:
-		return model.DeploymentRecord{}, err
-	case answer.GetDeployment() == nil:
-		return model.DeploymentRecord{}, c.fail(CallRecord, ClassNotFound, "answered without a record", nil)
-	}
-	return recordFromProto(answer.GetDeployment()), nil
-}
-
-// Records implements Client.
-func (c *GRPCClient) Records(ctx context.Context, from Origin, filter RecordFilter) ([]model.DeploymentRecord, error) {
-	return listRecords(filter, maxRecords, func(page RecordFilter) ([]model.DeploymentRecord, error) {
-		var answer *crmpb.ListClassRuntimesResponse
-		err := c.read(ctx, CallRecords, from, unary(crmpb.NewDeploymentServiceClient, crmpb.DeploymentServiceClient.ListClassRuntimes, filterToProto(page), &answer))
-		if err != nil {
-			return nil, err
-		}
-		records := make([]model.DeploymentRecord, 0, len(answer.GetItems()))
-		for _, item := range answer.GetItems() {
-			records = append(records, recordFromProto(item))
-		}
-		return records, nil
-	})
 }
 
 // Delete implements Client.

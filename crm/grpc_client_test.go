@@ -40,7 +40,7 @@ const (
 func TestGRPCCallsAreThoseOfTheContract(t *testing.T) {
 	t.Parallel()
 	recorder := &grpcRecorder{answer: byMethod(map[string]proto.Message{
-		methodDeploy: &crmpb.DeployResponse{DeploymentId: "cart-1"}, methodStatus: &crmpb.GetDeploymentStatusResponse{},
+		methodDeploy: &crmpb.DeployResponse{DeploymentId: "cart-1"}, methodStatus: &crmpb.GetDeploymentStatusResponse{Message: proto.String("Available")},
 		methodDelete: &crmpb.DeleteDeploymentResponse{}, methodList: &crmpb.ListClassRuntimesResponse{},
 		methodRuntime: &crmpb.GetClassRuntimeResponse{Deployment: &crmpb.ClassRuntimeSummary{Id: "cart-1"}},
 		methodEnv:     &crmpb.CrmEnvHealth{EnvName: "oaas-ns", Status: "Healthy"}, methodTopology: &crmpb.TopologySnapshot{},
@@ -147,7 +147,7 @@ func TestGRPCCodes(t *testing.T) {
 		"stale term and Aborted":      {status.New(codes.Aborted, "stale_term"), ClassFenced, 409},
 		"stale term and Internal":     {status.New(codes.Internal, "stale_term"), ClassRetryable, 500},
 		"OutOfRange":                  {status.New(codes.OutOfRange, "x"), ClassTerminal, 400},
-		"Unimplemented":               {status.New(codes.Unimplemented, "x"), ClassNotSupported, 501},
+		"Unimplemented":               {status.New(codes.Unimplemented, "x"), ClassRetryable, 501},
 		"Internal":                    {status.New(codes.Internal, "x"), ClassRetryable, 500},
 		"Unavailable":                 {status.New(codes.Unavailable, "x"), ClassRetryable, 503},
 		"DataLoss":                    {status.New(codes.DataLoss, "x"), ClassRetryable, 500},
@@ -166,7 +166,9 @@ func TestGRPCCodes(t *testing.T) {
 			if call.Cluster != "edge" || call.Call != CallStatus || !strings.HasPrefix(call.Reason, "answered ") && call.Reason != reasonLate {
 				t.Errorf("got %+v, want a status call to edge that was answered", call)
 			}
-			if got, want := MayArrive(err), test.http == http.StatusGatewayTimeout; got != want {
+			// What a proxy may have said in the CRM's place proves nothing.
+			proxied := test.http == http.StatusGatewayTimeout || test.http == http.StatusServiceUnavailable
+			if got, want := MayArrive(err), proxied; got != want {
 				t.Errorf("may arrive: got %v, want %v", got, want)
 			}
 			if got := len(recorder.seen()); got != 1 {
@@ -225,40 +227,6 @@ func TestGRPCStatusInTheAnswer(t *testing.T) {
 			}
 			if _, err := client.Status(t.Context(), Origin{Term: 1}, "u1"); ClassOf(err) != want.status {
 				t.Errorf("status: got %v, want %s", err, want.status)
-			}
-		})
-	}
-}
-
-func TestGRPCUnitState(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		code    crmpb.StatusCode
-		message string
-		want    string
-	}{
-		"OK and nothing said":    {crmpb.StatusCode_OK, "", "Running"},
-		"available":              {crmpb.StatusCode_OK, "Available", "Running"},
-		"another text":           {crmpb.StatusCode_OK, "all is well", "Running"},
-		"progressing":            {crmpb.StatusCode_OK, "Progressing", "Deploying"},
-		"progressing, at length": {crmpb.StatusCode_OK, "progressing: 1 of 3", "Deploying"},
-		"pending":                {crmpb.StatusCode_OK, " PENDING ", "Pending"},
-		"degraded":               {crmpb.StatusCode_OK, "Degraded: no pods", "Down"},
-		"only begins so":         {crmpb.StatusCode_OK, "downstream is fine", "Running"},
-		"ERROR":                  {crmpb.StatusCode_ERROR, "", "Down"},
-		"INVALID_REQUEST":        {crmpb.StatusCode_INVALID_REQUEST, "", "Down"},
-		"INTERNAL_ERROR":         {crmpb.StatusCode_INTERNAL_ERROR, "Available", "Down"},
-		"another status":         {crmpb.StatusCode(9), "", "Pending"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			answer := &crmpb.GetDeploymentStatusResponse{Status: test.code}
-			if test.message != "" {
-				answer.Message = &test.message
-			}
-			got := statusFromProto(answer, "u1", testNow)
-			if got.Status != test.want || got.ID != "u1" || got.LastUpdated != "2026-03-04T05:06:07.0000008Z" {
-				t.Errorf("got %+v, want u1 %s", got, test.want)
 			}
 		})
 	}
@@ -601,7 +569,7 @@ func TestGRPCBoundsConcurrency(t *testing.T) {
 		for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
 		}
 		<-release
-		return &crmpb.GetDeploymentStatusResponse{}, nil
+		return &crmpb.GetDeploymentStatusResponse{Message: proto.String("Available")}, nil
 	}}
 	client := newTestGRPCClient(t, "http://"+newGRPCServer(t, nil, recorder), func(c *ClusterConfig) { c.MaxConcurrency = limit })
 	results := make(chan error, 6*limit)
@@ -633,7 +601,7 @@ func TestGRPCCloseLeavesCallsInFlight(t *testing.T) {
 	recorder := &grpcRecorder{answer: func(context.Context, string, proto.Message) (proto.Message, error) {
 		close(arrived)
 		<-release
-		return &crmpb.GetDeploymentStatusResponse{}, nil
+		return &crmpb.GetDeploymentStatusResponse{Message: proto.String("Available")}, nil
 	}}
 	client := newTestGRPCClient(t, "http://"+newGRPCServer(t, nil, recorder), nil)
 	result := make(chan error, 1)
@@ -661,7 +629,7 @@ func TestOriginLeavesOutWhatCannotBeSent(t *testing.T) {
 	if diff := cmp.Diff([]header{{headerTerm, "1"}}, from.headers(), cmp.AllowUnexported(header{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	recorder := &grpcRecorder{answer: always(&crmpb.GetDeploymentStatusResponse{}, nil)}
+	recorder := &grpcRecorder{answer: always(&crmpb.GetDeploymentStatusResponse{Message: proto.String("Available")}, nil)}
 	client := newTestGRPCClient(t, "http://"+newGRPCServer(t, nil, recorder), nil)
 	if _, err := client.Status(t.Context(), from, "u1"); err != nil {
 		t.Error(err)

@@ -3,6 +3,7 @@ package crm
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -72,7 +73,11 @@ func (c *GRPCClient) callError(ctx context.Context, call string, err error, answ
 	if st.Code() == codes.DeadlineExceeded {
 		reason = reasonLate // as above
 	}
-	return &CallError{Cluster: c.cluster, Call: call, Class: class, Status: httpStatus, Reason: reason, Err: err}
+	return &CallError{
+		Cluster: c.cluster, Call: call, Class: class, Status: httpStatus, Reason: reason, Err: err,
+		// Proxies that lose a CRM in the middle of a call say so in these codes.
+		relayed: st.Code() == codes.Unavailable || st.Code() == codes.Canceled,
+	}
 }
 
 func (c *GRPCClient) classifyCode(call string, st *status.Status) (Class, int) {
@@ -86,6 +91,10 @@ func (c *GRPCClient) classifyCode(call string, st *status.Status) (Class, int) {
 		class = ClassFenced
 	case class == ClassNotFound:
 		class = missing(call)
+	case class == ClassNotSupported && mandatory(call):
+		// Every CRM has this one. Proxies that speak gRPC word a way that they do
+		// not know like this.
+		class = ClassRetryable
 	case st.Code() == codes.ResourceExhausted && strings.Contains(st.Message(), "larger than max"):
 		class = ClassTerminal // our message is too large for the CRM, and will be again
 	}
@@ -116,7 +125,9 @@ func (c *GRPCClient) connectionError(call string, st *status.Status, answer *grp
 	if !answer.sent() {
 		conn.failed.Store(true)
 	}
-	switch {
+	switch status := foreignStatus(st); {
+	case answer.sent() && status != 0:
+		return c.foreign(call, status)
 	case answer.sent():
 		failed.Reason = "connection was lost"
 	case cause != nil:
@@ -127,6 +138,19 @@ func (c *GRPCClient) connectionError(call string, st *status.Status, answer *grp
 		failed.Reason = reasonNoGRPC
 	}
 	return failed
+}
+
+// foreignStatus is the HTTP status of an answer that was no gRPC, from whatever is
+// in front of the CRM; 0 when there was none. The library gives text only, and the
+// code that a CRM would have used for the same.
+func foreignStatus(st *status.Status) (code int) {
+	after, found := strings.CutPrefix(st.Message(), "unexpected HTTP status code received from server: ")
+	if !found {
+		return 0
+	}
+	digits, _, _ := strings.Cut(after, " ")
+	code, _ = strconv.Atoi(digits) // 0 for what is no number
+	return code
 }
 
 // saysStaleTerm tells whether a refusal is that of a deposed leader: its reason,

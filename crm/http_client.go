@@ -214,7 +214,7 @@ func (c *HTTPClient) exchange(ctx context.Context, req *request, into any) error
 	if err != nil {
 		return c.transportError(req.call, err)
 	}
-	return c.decode(req.call, response.StatusCode, body, into)
+	return c.judge(req.call, response.StatusCode, body, into)
 }
 
 // currentSession returns the connections that fit the TLS material as it is now.
@@ -284,48 +284,4 @@ func (c *HTTPClient) newRequest(ctx context.Context, req *request) (*http.Reques
 		headers.Set(headerAuthorization, authorization)
 	}
 	return httpReq, nil
-}
-
-// decode judges a whole answer.
-func (c *HTTPClient) decode(call string, status int, body []byte, into any) error {
-	large := int64(len(body)) > c.cfg.MaxResponseBytes
-	if status < 200 || status > 299 {
-		if large {
-			body = nil
-		}
-		return c.refusal(call, status, body)
-	}
-	fail := func(reason string, err error) error {
-		return &CallError{Cluster: c.cfg.Name, Call: call, Class: ClassRetryable, Status: status, Reason: reason, Err: err}
-	}
-	switch {
-	case large:
-		return fail(tooLarge(c.cfg.MaxResponseBytes), nil)
-	case into == nil:
-		return nil
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fail(reasonMalformed, err)
-	}
-	return nil
-}
-
-// refusal turns an answer that is not a success into an error.
-func (c *HTTPClient) refusal(call string, status int, body []byte) error {
-	var text struct {
-		Error   string `json:"error"`
-		Message string `json:"message"`
-		Code    string `json:"code"`
-	}
-	_ = json.Unmarshal(body, &text) // an error without an explanation is still one
-	reason := fmt.Sprintf("answered %d %s", status, http.StatusText(status))
-	switch {
-	case text.Error != "":
-		reason += ": " + Printable(text.Error)
-	case text.Message != "":
-		reason += ": " + Printable(text.Message)
-	case status >= 300 && status < 400:
-		reason += ": redirects are not followed"
-	}
-	return &CallError{Cluster: c.cfg.Name, Call: call, Class: classify(call, status, text.Code), Status: status, Reason: reason}
 }

@@ -85,3 +85,36 @@ func TestGRPCClientAgainstSimulator(t *testing.T) {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
 }
+
+// A unit that never runs is not taken for one that does, however its CRM words it
+// and whatever of its calls the CRM lacks.
+func TestGRPCUnitThatNeverRunsAgainstSimulator(t *testing.T) {
+	t.Parallel()
+	s := sim.StartFor(t, sim.Config{Name: "edge"})
+	client := newTestGRPCClient(t, s.GRPCURL(), nil)
+	if _, err := client.Deploy(t.Context(), Origin{Term: 1}, testUnit("cart-1")); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		message string
+		lacks   []string
+		want    string
+	}{
+		"not begun with":       {"", nil, "Pending"},
+		"odd words":            {"looking for the image", nil, "Pending"},
+		"without a record":     {"looking for the image", []string{"record"}, "Pending"},
+		"without all records":  {"looking for the image", []string{"record", "records"}, "Unknown"},
+		"without known words":  {"", []string{"record", "records"}, "Unknown"},
+		"more than known ones": {"Available: 0 of 1", nil, "Pending"},
+	} {
+		s.SetFaults(sim.Faults{Unimplemented: test.lacks, Units: []sim.UnitFault{{Condition: "Pending", Message: test.message}}})
+		got, err := client.Status(t.Context(), Origin{Term: 1}, "cart-1")
+		if err != nil || got.Status != test.want || got.Message == nil {
+			t.Errorf("%s: got %+v, %v, want %s with a message", name, got, err, test.want)
+		}
+	}
+	s.SetFaults(sim.Faults{Unimplemented: []string{"record", "records"}})
+	if got, err := client.Status(t.Context(), Origin{Term: 1}, "cart-1"); err != nil || got.Status != "Running" {
+		t.Errorf("when it runs: got %+v, %v, want Running", got, err)
+	}
+}

@@ -215,7 +215,7 @@ func FuzzAnswers(f *testing.F) {
 		}
 		if state := (&crmpb.GetDeploymentStatusResponse{}); unmarshal(state) {
 			records = append(records, recordFromStatus(state, "u1", testNow))
-			if got := statusFromProto(state, "u1", testNow); got.ID != "u1" || got.Status == "" {
+			if got, _ := statusFromProto(state, "u1", testNow); got.ID != "u1" || got.Status == "" {
 				t.Errorf("status: got %+v", got)
 			}
 		}

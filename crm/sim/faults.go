@@ -48,7 +48,8 @@ type Faults struct {
 // path.Match; empty matches anything).
 type UnitFault struct {
 	ID string `json:"id,omitempty"`
-	// Deployment is the key of the deployment. CRMs of gRPC are not told it.
+	// Deployment is the key of the deployment, over gRPC what is said beside the
+	// unit.
 	Deployment string `json:"deployment,omitempty"`
 	// Class as PACKAGE.CLASS.
 	Class string `json:"class,omitempty"`
@@ -59,7 +60,8 @@ type UnitFault struct {
 	// Refuse, when not 0, is the HTTP status that answers a deploy.
 	Refuse int `json:"refuse,omitempty"`
 	// Condition, when not empty, is what the unit reports, Down or Pending for
-	// instance, with Message.
+	// instance, with Message. A status call of gRPC is answered OK and Message
+	// alone, in whatever words; the condition is in the record.
 	Condition string `json:"condition,omitempty"`
 	Message   string `json:"message,omitempty"`
 	// TimeToRunning replaces that of the cluster when not 0.

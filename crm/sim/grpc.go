@@ -148,7 +148,7 @@ func (d deploymentService) GetDeploymentStatus(ctx context.Context, req *crmpb.G
 		if err != nil {
 			return nil, EffectNone, err
 		}
-		message := d.sim.state(unit, d.sim.faults.get()).message
+		message := d.sim.state(unit, d.sim.faults.get()).foundMessage()
 		return &crmpb.GetDeploymentStatusResponse{
 			// As in the field: the code says that the unit was found, and what
 			// is returned of it is not what was sent.

@@ -131,6 +131,16 @@ func (s *Sim) summary(u Unit, f Faults) *crmpb.ClassRuntimeSummary {
 	return summary
 }
 
+// foundMessage is how the CRMs of the field answer a status call: of a unit that
+// they have not begun with they say that they found it, which only its record
+// tells from one that runs.
+func (s state) foundMessage() string {
+	if s.condition == conditionPending && s.message == messageOf(conditionPending) {
+		return "found"
+	}
+	return s.message
+}
+
 func conditionToProto(condition string) crmpb.DeploymentCondition {
 	switch condition {
 	case conditionPending:

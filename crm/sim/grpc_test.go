@@ -129,13 +129,21 @@ func TestGRPCBehavesAsTheFieldDoes(t *testing.T) {
 	wantCode(t, "record of an unknown id", err, codes.NotFound)
 
 	got, err := c.deployments.GetDeploymentStatus(t.Context(), &crmpb.GetDeploymentStatusRequest{DeploymentId: "Cart_1"})
-	if err != nil || got.GetStatus() != crmpb.StatusCode_OK || got.GetMessage() != "Progressing" {
-		t.Errorf("on its way: got %v, %v, want OK and Progressing", got, err)
+	if err != nil || got.GetStatus() != crmpb.StatusCode_OK || got.GetMessage() != "found" {
+		t.Errorf("accepted: got %v, %v, want OK and found", got, err)
 	}
 	if unit := got.GetDeployment(); unit.GetPackageName() != "" || unit.GetClassKey() != "cart-1" || unit.GetTargetEnv() != "edge" || unit.OdgmConfig != nil {
 		t.Errorf("the unit of a status: got %v, want the resource name as class and nothing of the grid", unit)
 	}
-	clock.advance(time.Minute)
+	accepted, err := c.deployments.GetClassRuntime(t.Context(), &crmpb.GetClassRuntimeRequest{DeploymentId: "Cart_1"})
+	if s := accepted.GetDeployment().GetStatus(); err != nil || s.GetCondition() != crmpb.DeploymentCondition_PENDING || s.GetMessage() != "Pending" {
+		t.Errorf("record of an accepted one: got %v, %v, want pending", accepted, err)
+	}
+	clock.advance(30 * time.Second)
+	if got, err = c.deployments.GetDeploymentStatus(t.Context(), &crmpb.GetDeploymentStatusRequest{DeploymentId: "Cart_1"}); err != nil || got.GetMessage() != "Progressing" {
+		t.Errorf("on its way: got %v, %v, want Progressing", got, err)
+	}
+	clock.advance(30 * time.Second)
 	if got, err = c.deployments.GetDeploymentStatus(t.Context(), &crmpb.GetDeploymentStatusRequest{DeploymentId: "Cart_1"}); err != nil || got.GetMessage() != "Available" {
 		t.Errorf("running: got %v, %v, want Available", got, err)
 	}
@@ -146,6 +154,25 @@ func TestGRPCBehavesAsTheFieldDoes(t *testing.T) {
 	}
 	if _, err := c.deployments.DeleteDeployment(t.Context(), &crmpb.DeleteDeploymentRequest{DeploymentId: "Cart_1"}); err != nil || len(v.Units()) != 0 {
 		t.Errorf("delete: got %v and %d units, want none left", err, len(v.Units()))
+	}
+}
+
+// A unit that never runs, with a status that says OK in words of its own.
+func TestGRPCStatusInOddWords(t *testing.T) {
+	t.Parallel()
+	v := StartFor(t, Config{Name: "edge"})
+	c := dialGRPC(t, v)
+	v.SetFaults(Faults{Units: []UnitFault{{Image: "cart:1", Condition: "Pending", Message: "looking for the image"}}})
+	if err := c.deploy(t, "u1"); err != nil {
+		t.Fatal(err)
+	}
+	state, err := c.deployments.GetDeploymentStatus(t.Context(), &crmpb.GetDeploymentStatusRequest{DeploymentId: "u1"})
+	if err != nil || state.GetStatus() != crmpb.StatusCode_OK || state.GetMessage() != "looking for the image" {
+		t.Errorf("status: got %v, %v, want OK and the odd words", state, err)
+	}
+	record, err := c.deployments.GetClassRuntime(t.Context(), &crmpb.GetClassRuntimeRequest{DeploymentId: "u1"})
+	if s := record.GetDeployment().GetStatus(); err != nil || s.GetCondition() != crmpb.DeploymentCondition_PENDING || s.GetMessage() != "looking for the image" {
+		t.Errorf("record: got %v, %v, want pending with the same words", record, err)
 	}
 }
 

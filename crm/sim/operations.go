@@ -25,7 +25,7 @@ func (s *Sim) deploy(call *Call, unit model.DeploymentUnit) (Effect, error) {
 	return s.create(unit)
 }
 
-// remove drops a unit.
+// delete drops the unit that a call names.
 func (s *Sim) delete(call *Call) (Effect, error) {
 	unit, _ := s.unit(call.Unit)
 	if unit.Unit.DeploymentKey != "" {

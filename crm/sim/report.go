@@ -51,12 +51,12 @@ func (s *Sim) state(u Unit, f Faults) state {
 	return state{conditionPending, messageOf(conditionPending), u.AcceptedAt}
 }
 
-// messageOf is how the CRMs of the field put a condition.
+// messageOf is how the CRMs of the field put a condition. Pending is put as it is.
 func messageOf(condition string) string {
 	switch condition {
 	case conditionRunning:
 		return "Available"
-	case conditionPending, conditionDeploying:
+	case conditionDeploying:
 		return "Progressing"
 	case conditionDown, conditionFailed:
 		return "Degraded: the unit does not run"

@@ -123,7 +123,7 @@ func (s *Sim) unit(id string) (Unit, bool) {
 	return unit, exists
 }
 
-// Units returns the units by id, sorted.
+// Units returns the units in the order of their resource names.
 func (s *Sim) Units() []Unit {
 	s.mu.Lock()
 	defer s.mu.Unlock()
