@@ -98,7 +98,12 @@ var functionColumns = []column[model.Function]{
 }
 
 var memberColumns = []column[storage.Member]{
-	{"NAME", false, func(m storage.Member, _ time.Time) string { return m.Name }},
+	{"NAME", false, func(m storage.Member, _ time.Time) string {
+		if m.Name == "" {
+			return m.ClusterAddr // nobody there could say
+		}
+		return m.Name
+	}},
 	{"ROLE", false, func(m storage.Member, _ time.Time) string {
 		if !m.Alive {
 			return "" // nobody knows

@@ -134,8 +134,37 @@ func (p *program) warnMore(k *kind, limit int) {
 // warnFailed names the clusters that a list lacks.
 func (p *program) warnFailed(failed []client.FailedCluster) {
 	for _, f := range failed {
-		_, _ = fmt.Fprintf(p.err, "warning: cluster %s did not answer (%s); what it holds is missing here\n", cell(f.Name), cell(f.Class))
+		switch f.Class {
+		case "": // a count, not a name
+			_, _ = fmt.Fprintf(p.err, "warning: %s clusters did not answer; what they hold is missing here\n", cell(f.Name))
+		case "truncated":
+			_, _ = fmt.Fprintf(p.err, "warning: cluster %s holds more than is listed here\n", cell(f.Name))
+		default:
+			_, _ = fmt.Fprintf(p.err, "warning: cluster %s did not answer (%s); what it holds is missing here\n", cell(f.Name), failureText(f.Class))
+		}
 	}
+}
+
+// failureText words why a cluster did not answer. A class that is not known here
+// is shown as it is.
+func failureText(class string) string {
+	switch class {
+	case "circuit_open":
+		return "it was not asked, since it has not answered for some time"
+	case "timeout":
+		return "no answer in time"
+	case "retryable":
+		return "it cannot be reached, or has a fault"
+	case "terminal", "fenced":
+		return "it refused"
+	case "not_supported":
+		return "its CRM cannot list"
+	case "no_client":
+		return "the node that was asked does not know how to reach it"
+	case "busy":
+		return "too many questions wait for it"
+	}
+	return cell(class)
 }
 
 // oldAfter is how long a node may be without its leader before what it tells

@@ -5,9 +5,12 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/oprc/oprc-pm/crm/sim"
+	"github.com/oprc/oprc-pm/internal/client"
 	"github.com/oprc/oprc-pm/model"
+	"github.com/oprc/oprc-pm/storage"
 )
 
 // A deployment whose cluster is lost says so, and what will be done about it:
@@ -117,4 +120,19 @@ func TestWaitingNamesWhatIsToBlame(t *testing.T) {
 	contains(t, strings.Join(r.waiting(), "; "), "deployment/a runs what its package said before")
 	r.deployments, r.order, r.behind = map[string]model.Deployment{"a": running}, []string{"a"}, map[string]bool{}
 	equal(t, strings.Join(r.waiting(), "; "), "the servers did not say whether it does")
+}
+
+// Partial lists say in words what is missing.
+func TestWarningsOfPartialLists(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	p := &program{err: &out}
+	p.warnFailed([]client.FailedCluster{{Name: "a", Class: "timeout"}, {Name: "b", Class: "truncated"}, {Name: "c", Class: "novel"}, {Name: "7 more"}})
+	equal(t, out.String(), `warning: cluster a did not answer (no answer in time); what it holds is missing here
+warning: cluster b holds more than is listed here
+warning: cluster c did not answer (novel); what it holds is missing here
+warning: 7 more clusters did not answer; what they hold is missing here
+`)
+	// A member that is gone is known by its address only.
+	equal(t, memberColumns[0].value(storage.Member{ClusterAddr: "10.0.0.2:7000"}, time.Time{}), "10.0.0.2:7000")
 }

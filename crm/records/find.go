@@ -2,6 +2,7 @@ package records
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/oprc/oprc-pm/crm"
 	"github.com/oprc/oprc-pm/model"
@@ -48,6 +49,7 @@ func find[T any](ctx context.Context, r *Reader, id, cluster string, question fu
 // were not asked.
 func verdict[T any](id string, outcomes []outcome[T], failed []model.ClusterFailure) (T, error) {
 	var none T
+	unasked := len(failed)
 	for _, o := range outcomes {
 		switch {
 		case o.err == nil:
@@ -56,10 +58,30 @@ func verdict[T any](id string, outcomes []outcome[T], failed []model.ClusterFail
 			failed = append(failed, *Failure(o.cluster, o.err))
 		}
 	}
-	if len(failed) > 0 {
-		return none, &failed[0]
+	switch asked := len(outcomes) + unasked; {
+	case len(failed) == 0 && asked == 1:
+		return none, model.Errorf(model.CodeNotFound, "cluster %q knows no unit %q", outcomes[0].cluster, id)
+	case len(failed) == 0:
+		return none, model.Errorf(model.CodeNotFound, "no cluster knows a unit %q", id)
+	case asked > 1:
+		return none, undecided(id, failed)
 	}
-	return none, model.Errorf(model.CodeNotFound, "no cluster knows a unit %q", id)
+	return none, &failed[0]
+}
+
+// undecided words a search that ended with clusters missing: the unit may be in
+// any of them.
+func undecided(id string, failed []model.ClusterFailure) error {
+	f := failed[0]
+	f.Message += fmt.Sprintf("; it may know unit %q, which no cluster that answered does", id)
+	if others := failed[1:]; len(others) > 0 {
+		names := make([]string, len(others))
+		for i, other := range others {
+			names[i] = other.Cluster
+		}
+		f.Message += "; so may " + model.NameList(names)
+	}
+	return &f
 }
 
 // places lists where a unit may be: in the cluster that is given, else where it
