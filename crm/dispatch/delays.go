@@ -1,8 +1,10 @@
 package dispatch
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/oprc/oprc-pm/crm"
@@ -10,13 +12,38 @@ import (
 	"github.com/oprc/oprc-pm/model"
 )
 
-// backoff returns the time after which to try again to read or record.
+// backoff returns the time after which to try again to read or record. What was
+// rejected is not only tried but planned again, whatever the reason: what it was
+// planned from is not how things are any more. Another cluster, or one less, may
+// be what it waits for.
 func (r *run) backoff(key string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := r.knowledgeOf(key)
 	k.failures++
+	k.plan = nil
+	r.wanting[key] = true
 	return r.growing(k.failures)
+}
+
+// usualFailures is how often in a row a deployment may change between a look and
+// what is recorded, as it may, before that is worth a warning.
+const usualFailures = 3
+
+// tellFailure tells of a look that came to nothing.
+func (r *run) tellFailure(ctx context.Context, key string, again time.Duration, err error) {
+	r.metrics.errors.Inc()
+	r.mu.Lock()
+	failures := r.knowledgeOf(key).failures
+	r.mu.Unlock()
+	level := slog.LevelWarn
+	switch model.CodeOf(err) {
+	case model.CodeConflict, model.CodeFailedPrecondition, model.CodeNotFound:
+		if failures <= usualFailures {
+			level = slog.LevelDebug
+		}
+	}
+	r.deps.Logger.Log(ctx, level, "reconcile will be repeated", "deployment", key, "after", again, "failures", failures, "error", err)
 }
 
 // patientAfter is how many failures in a row are repeated soon.

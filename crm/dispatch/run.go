@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -32,7 +31,8 @@ type run struct {
 	deployments map[string]*knowledge
 	phases      map[model.UnitPhase]int
 	lanes       map[string]*lane
-	// wanting are the deployments that would use another cluster if they could.
+	// wanting are the deployments that would use another cluster if they could, or
+	// that could not be recorded.
 	wanting map[string]bool
 	// epoch counts the changes of clusters that planning goes by.
 	epoch uint64
@@ -85,12 +85,7 @@ func (r *run) runWorker(ctx context.Context) {
 		}
 		again, err := r.reconcile(ctx, key)
 		if err != nil && ctx.Err() == nil {
-			r.metrics.errors.Inc()
-			level := slog.LevelWarn
-			if model.CodeOf(err) == model.CodeConflict {
-				level = slog.LevelDebug // the deployment changed meanwhile, as it may
-			}
-			r.deps.Logger.Log(ctx, level, "reconcile will be repeated", "deployment", key, "after", again, "error", err)
+			r.tellFailure(ctx, key, again, err)
 		}
 		r.queue.done(key)
 		if again > 0 {

@@ -80,14 +80,10 @@ func (r *run) runClusters(ctx context.Context) {
 		changed := r.changed
 		r.changed = map[string]clusterNews{}
 		r.mu.Unlock()
-		better := false
 		for cluster, news := range changed {
 			r.tellOf(ctx, cluster, news)
-			better = better || !news.went
 		}
-		if better {
-			r.wakeWanting()
-		}
+		r.wakeWanting()
 	}
 }
 
@@ -142,7 +138,7 @@ func (r *run) clusterReturned(cluster string) {
 }
 
 // wakeWanting has the deployments looked at that would use another cluster if
-// they could.
+// they could, or that could not be recorded.
 func (r *run) wakeWanting() {
 	r.mu.Lock()
 	wanting := make([]string, 0, len(r.wanting))
