@@ -41,7 +41,10 @@ func (a *applier) putCluster(p storage.Proposal, c storage.PutCluster) (storage.
 	}
 	stamp := a.nextStamp(old, p.At)
 	result := a.putResult(old, stamp)
-	return result, a.put(storage.KindCluster, c.Name, key, storage.BuildDocument(stamp, nil, c.Document))
+	if err := a.put(storage.KindCluster, c.Name, key, storage.BuildDocument(stamp, nil, c.Document)); err != nil {
+		return storage.Result{}, err
+	}
+	return result, a.tellService(p, c.Name, serviceOf(old.user), serviceOf(c.Document))
 }
 
 // indexUnits gives every unit its index key when the first cluster is made: units

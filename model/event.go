@@ -37,3 +37,12 @@ const (
 	EventAboutCluster    = "cluster"
 	EventAboutPackage    = "package"
 )
+
+// Reasons of the events about a cluster that is taken out of service or put back.
+const (
+	EventCordoned     = "ClusterCordoned"
+	EventUncordoned   = "ClusterUncordoned"
+	EventDrainStarted = "DrainStarted"
+	// EventDrainComplete: nothing is left, or only what fits nowhere else.
+	EventDrainComplete = "DrainComplete"
+)

@@ -2,8 +2,17 @@ package model
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
+
+// Counted is a number with what it counts: 1 unit, 2 units.
+func Counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
 
 // NameList lists names for people, who stop reading at some point.
 func NameList(names []string) string {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -102,7 +101,7 @@ func (p *program) waitDrained(ctx context.Context, c *client.Client, name string
 			return false, 0, err
 		}
 		left = units
-		if text := fmt.Sprintf("cluster/%s: %s left", name, counted(len(left), "unit")); text != said && len(left) > 0 {
+		if text := fmt.Sprintf("cluster/%s: %s left", name, model.Counted(len(left), "unit")); text != said && len(left) > 0 {
 			said = text
 			_, _ = fmt.Fprintln(p.err, text)
 		}
@@ -113,21 +112,13 @@ func (p *program) waitDrained(ctx context.Context, c *client.Client, name string
 		return strings.HasPrefix(rest, name+"/")
 	})
 	if err != nil && errors.Is(context.Cause(ctx), errWaitOver) {
-		return timeoutf("after %v cluster/%s still holds %s, of %s; describe deployment tells why", wait, name, counted(len(left), "unit"), ownersText(left))
+		return timeoutf("after %v cluster/%s still holds %s, of %s; describe deployment tells why", wait, name, model.Counted(len(left), "unit"), ownersText(left))
 	}
 	if err != nil {
 		return fmt.Errorf("wait for cluster/%s: %w", name, err)
 	}
 	p.printf("cluster/%s drained\n", name)
 	return nil
-}
-
-// counted is a number with what it counts.
-func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
 }
 
 // maxOwners is how many deployments a message names.
