@@ -108,6 +108,8 @@ type world struct {
 	specs map[string]model.Cluster
 	// bubble: the world is in synthetic time, where there are no connections.
 	bubble bool
+	// unprobed: clusters come without anybody having looked at them.
+	unprobed bool
 	// now is the wall clock of leaders, through where they find the store; nil:
 	// the real one, directly.
 	now     func() time.Time
@@ -225,7 +227,9 @@ func (w *world) startSim(name string, cfg sim.Config) {
 		w.sims[name] = sim.StartFor(w.t, cfg)
 	}
 	w.register(name)
-	w.healthy(name)
+	if !w.unprobed {
+		w.healthy(name)
+	}
 }
 
 // register puts the document of a cluster.

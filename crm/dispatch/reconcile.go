@@ -80,7 +80,10 @@ func (r *run) question(ctx context.Context, s situation, learnt lesson) (questio
 	if err != nil {
 		return question{}, err
 	}
-	q.w = wisher{s: s, asked: learnt.asked, stuck: learnt.stuck, now: now, make: planner}.wish()
+	q.w = wisher{
+		s: s, asked: learnt.asked, stuck: learnt.stuck, now: now, make: planner,
+		unprobed: func() []string { return unprobed(r.deps.Inventory.PlanClusters("")) },
+	}.wish()
 	return q, nil
 }
 

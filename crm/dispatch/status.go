@@ -24,6 +24,10 @@ const (
 // leave a cluster and has nowhere to go.
 const ReasonStranded = "Stranded"
 
+// ReasonAwaitingProbes is the reason of ConditionPlanned when no cluster fits, or
+// too few do, and others were not looked at yet.
+const ReasonAwaitingProbes = "AwaitingProbes"
+
 // view is what there is to report of a deployment, besides the wish.
 type view struct {
 	records  []model.UnitStatus
@@ -95,6 +99,8 @@ func (o observer) planned() model.Condition {
 		return verdict(kind, model.ConditionFalse, o.w.planErr.Reason, "%s", o.w.planErr.Message)
 	case len(p.UnknownEnvs) > 0:
 		return verdict(kind, model.ConditionFalse, plan.ReasonUnknownEnvironment, "%s", unknownMessage(p.UnknownEnvs))
+	case p.Shortfall != "" && len(o.w.unprobed) > 0:
+		return verdict(kind, model.ConditionFalse, ReasonAwaitingProbes, "%s; %s", p.Shortfall, awaitingText(o.w.unprobed))
 	case p.Shortfall != "":
 		return verdict(kind, model.ConditionFalse, plan.ReasonNoFit, "%s", p.Shortfall)
 	case len(p.Stranded)+len(o.w.stuck) > 0:
@@ -199,7 +205,10 @@ func (o observer) condition() model.DeploymentCondition {
 	if o.w.deleting {
 		return model.DeploymentDeleted
 	}
-	if o.w.unplanned || len(o.w.plan.UnknownEnvs) > 0 || o.givenUp() {
+	switch {
+	case o.w.awaits():
+		return model.DeploymentPending
+	case o.w.unplanned || len(o.w.plan.UnknownEnvs) > 0 || o.givenUp():
 		return model.DeploymentDown
 	}
 	worst := model.DeploymentRunning
@@ -266,7 +275,7 @@ func (o observer) availability() *float64 {
 // rollout.
 func (o observer) lastError() string {
 	if !o.w.deleting {
-		if o.w.planErr != nil {
+		if o.w.planErr != nil && !o.w.awaits() {
 			return o.w.planErr.Message
 		}
 		if len(o.w.plan.UnknownEnvs) > 0 {

@@ -9,6 +9,10 @@ import (
 
 func unknownMessage(unknown []string) string { return "not registered: " + model.NameList(unknown) }
 
+func awaitingText(unprobed []string) string {
+	return "waiting for the first look at " + model.NameList(unprobed)
+}
+
 // span words a duration without the parts that are zero: 10m, not 10m0s.
 func span(d time.Duration) string {
 	text := d.String()

@@ -20,6 +20,8 @@ type clusterNews struct {
 	document bool
 	// returned: it may be called, or used, again.
 	returned bool
+	// probed: it was looked at for the first time.
+	probed bool
 }
 
 func (n clusterNews) none() bool { return n == clusterNews{} }
@@ -36,7 +38,20 @@ func newsOf(c inventory.Change) clusterNews {
 		document: c.Before.Spec.ResourceVersion != c.After.Spec.ResourceVersion,
 		returned: usable(c.After.Health) && !usable(c.Before.Health) ||
 			c.After.Health.Status == model.ClusterHealthy && c.Before.Health.Status != model.ClusterHealthy,
+		probed: isUnprobed(c.Before.Health.Reason) && !isUnprobed(c.After.Health.Reason),
 	}
+}
+
+func isUnprobed(reason string) bool { return reason == inventory.ReasonNotProbed }
+
+// unprobed returns the clusters that nobody has looked at yet, in order.
+func unprobed(clusters []plan.Cluster) (names []string) {
+	for _, c := range clusters {
+		if isUnprobed(c.Reason) {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 func usable(h model.ClusterHealth) bool {
@@ -56,6 +71,7 @@ func (r *run) clusterChanged(c inventory.Change) {
 		r.changed[c.Cluster] = clusterNews{
 			came: known.came || news.came, went: known.went || news.went,
 			document: known.document || news.document, returned: known.returned || news.returned,
+			probed: known.probed || news.probed,
 		}
 	}
 	r.mu.Unlock()
@@ -158,7 +174,7 @@ func (w wish) wants(d model.DeploymentObserved) (another, soon bool) {
 	if w.deleting {
 		return false, false
 	}
-	soon = w.plan.Shortfall != "" || len(w.staying()) > 0 || w.planErr != nil && w.planErr.Reason == plan.ReasonNoFit
+	soon = w.plan.Shortfall != "" || len(w.staying()) > 0 || w.awaits() || w.planErr != nil && w.planErr.Reason == plan.ReasonNoFit
 	another = soon || w.planErr != nil || len(w.plan.UnknownEnvs) > 0 || len(w.avoided) > 0
 	for _, place := range d.PlacedOn {
 		another = another || place.For != "" || place.Unfit

@@ -25,6 +25,15 @@ type wish struct {
 	// deployment was asked to leave and cannot.
 	left  []model.AvoidedCluster
 	stuck []string
+	// unprobed are clusters that nobody has looked at yet, when there are too few
+	// others: what they are good for is not known.
+	unprobed []string
+}
+
+// awaits tells that there is no plan yet, since clusters have to be looked at
+// first.
+func (w wish) awaits() bool {
+	return w.planErr != nil && w.planErr.Reason == ReasonAwaitingProbes
 }
 
 // selected returns the clusters of the plan, in order.
@@ -46,6 +55,8 @@ type wisher struct {
 	now   time.Time
 	// make plans s's deployment, with these avoidances.
 	make func(avoided []model.AvoidedCluster) (plan.Plan, error)
+	// unprobed returns the clusters that nobody has looked at yet.
+	unprobed func() []string
 }
 
 // wish decides what should be: what is planned, moved by what was asked for. A
@@ -71,8 +82,11 @@ func (i wisher) wish() wish {
 	w.plan = made
 	if err != nil {
 		w.unplanned = true
-		w.planErr = asPlanError(err)
+		w.planErr = i.tooSoon(&w, asPlanError(err))
 		return w
+	}
+	if made.Shortfall != "" {
+		w.unprobed = i.unprobed()
 	}
 	for _, cluster := range slices.Sorted(maps.Keys(i.asked)) {
 		if wanted := i.asked[cluster]; wanted != nil {
@@ -87,6 +101,17 @@ func (i wisher) wish() wish {
 	}
 	slices.Sort(w.stuck)
 	return w
+}
+
+// tooSoon words that no cluster fits when that is said too soon.
+func (i wisher) tooSoon(w *wish, err *plan.Error) *plan.Error {
+	if err.Reason != plan.ReasonNoFit {
+		return err
+	}
+	if w.unprobed = i.unprobed(); len(w.unprobed) == 0 {
+		return err
+	}
+	return plan.Errorf(ReasonAwaitingProbes, "%s", awaitingText(w.unprobed))
 }
 
 // leave takes up a request to leave a cluster, if that is possible.
