@@ -151,10 +151,13 @@ func (c *GRPCClient) Deploy(ctx context.Context, from Origin, unit model.Deploym
 	err := c.send(ctx, CallDeploy, from, judged(
 		unary(crmpb.NewDeploymentServiceClient, crmpb.DeploymentServiceClient.Deploy, request, &answer),
 		func() error {
+			if err := c.statusCodeError(CallDeploy, answer.GetStatus(), answer.Message); err != nil {
+				return err
+			}
 			if id := answer.GetDeploymentId(); id != "" && !usableID(id) {
 				return c.fail(CallDeploy, ClassRetryable, reasonGaveBadID, nil)
 			}
-			return c.statusCodeError(CallDeploy, answer.GetStatus(), answer.Message)
+			return nil
 		}))
 	if err != nil {
 		return model.CRMResponse{}, err

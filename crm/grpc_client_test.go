@@ -107,6 +107,9 @@ func TestGRPCCallsAreThoseOfTheContract(t *testing.T) {
 				t.Errorf("%s: metadata %s: got %q, want %q", step.method, name, values, value)
 			}
 		}
+		if kind := got.metadata.Get("content-type"); len(kind) != 1 || kind[0] != "application/grpc" {
+			t.Errorf("%s: got content type %q, want application/grpc", step.method, kind)
+		}
 		if agent := got.metadata.Get("user-agent"); len(agent) != 1 || !strings.HasPrefix(agent[0], "oprc-pm") {
 			t.Errorf("%s: got user agent %q, want oprc-pm", step.method, agent)
 		}
@@ -447,6 +450,11 @@ func TestGRPCSurvivesMisbehaviour(t *testing.T) {
 		client := newTestGRPCClient(t, "http://"+newGRPCServer(t, nil, recorder), nil)
 		if _, err := client.Deploy(t.Context(), Origin{Term: 1}, testUnit("u1")); ClassOf(err) != ClassRetryable {
 			t.Errorf("got %v, want retryable", err)
+		}
+		refusing := &grpcRecorder{answer: always(&crmpb.DeployResponse{Status: crmpb.StatusCode_INVALID_REQUEST, DeploymentId: "a\nb"}, nil)}
+		client = newTestGRPCClient(t, "http://"+newGRPCServer(t, nil, refusing), nil)
+		if _, err := client.Deploy(t.Context(), Origin{Term: 1}, testUnit("u1")); !Refused(err) {
+			t.Errorf("with a refusal: got %v, want it", err)
 		}
 	})
 	t.Run("hangs", func(t *testing.T) {

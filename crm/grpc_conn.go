@@ -178,6 +178,7 @@ func (p *grpcPool) prepare(state *tlsState) (*grpcConn, error) {
 			grpc.MaxCallRecvMsgSize(int(p.cfg.MaxResponseBytes)),
 			grpc.MaxCallSendMsgSize(maxUnitBytes),
 			grpc.WaitForReady(false),
+			grpc.ForceCodecV2(newBoundedCodec()),
 		),
 	)
 	if err != nil {

@@ -1,6 +1,7 @@
 package crm
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -108,7 +109,7 @@ func localReason(st *status.Status, limit int64) string {
 	case st.Code() == codes.ResourceExhausted && strings.HasPrefix(st.Message(), "grpc: received message larger than max"):
 		return tooLarge(limit)
 	case st.Code() == codes.Internal && strings.HasPrefix(st.Message(), "grpc: failed to unmarshal the received message"):
-		return reasonMalformed
+		return cmp.Or(boundsReason(st.Err()), reasonMalformed)
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package crm
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -29,9 +30,14 @@ func (c *HTTPClient) judge(call string, status int, body []byte, into any) error
 	case into == nil && (len(trimmed) == 0 || json.Valid(trimmed)):
 		return nil
 	case into != nil:
-		if failed.Err = json.Unmarshal(body, into); failed.Err == nil {
+		err := boundJSON(body)
+		if err == nil {
+			err = json.Unmarshal(body, into)
+		}
+		if err == nil {
 			return nil
 		}
+		failed.Reason, failed.Err = cmp.Or(boundsReason(err), reasonMalformed), err
 	}
 	return failed
 }

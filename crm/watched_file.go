@@ -46,6 +46,9 @@ func (f *watchedFile) read() (*fileContent, error) {
 	if known != nil && known.info.ModTime().Equal(info.ModTime()) && known.info.Size() == info.Size() && os.SameFile(known.info, info) {
 		return known, nil
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: not a regular file", f.path) // opening a pipe would wait for its other end
+	}
 	fresh, err := readFile(f.path)
 	if err != nil {
 		return nil, err

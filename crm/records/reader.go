@@ -102,6 +102,7 @@ func (r *Reader) pages(ctx context.Context, cluster string, client crm.Client, q
 	var records []model.DeploymentRecord
 	seen := map[string]bool{}
 	view, _ := r.inventory.Cluster(cluster)
+	short := false
 	for {
 		page, err := client.Records(ctx, crm.Origin{}, crm.RecordFilter{Package: q.Package, Limit: r.cfg.PageSize, Offset: len(seen)})
 		if err != nil {
@@ -118,9 +119,15 @@ func (r *Reader) pages(ctx context.Context, cluster string, client crm.Client, q
 				records = append(records, record)
 			}
 		}
+		// The CRM's own limit may be below ours: a short page is the last one when
+		// nothing recorded is missing, unless there was more after another.
+		wasShort := short
+		short = len(page) < r.cfg.PageSize
 		switch {
-		case len(page) < r.cfg.PageSize, len(seen) == before:
-			// The last page, or a CRM that does not know pages.
+		case len(seen) == before, len(page) > r.cfg.PageSize:
+			// Nothing more, or a CRM that heeds no offset, or no limit.
+			return finished(records), nil
+		case short && !wasShort && len(seen) >= view.Units:
 			return finished(records), nil
 		case len(seen) >= r.cfg.MaxRecords:
 			return finished(records), &model.ClusterFailure{

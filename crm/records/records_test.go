@@ -154,6 +154,45 @@ func TestListReadsEveryPageOfEveryCluster(t *testing.T) {
 	}
 }
 
+// A CRM whose own limit is below ours holds more than its first page; one that
+// holds no more than is recorded there is not asked again.
+func TestListGoesOnAfterAShortPage(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	counted := func(n, limit int) *scripted {
+		all := holding("x", n)
+		return &scripted{records: func(ctx context.Context, f crm.RecordFilter) ([]model.DeploymentRecord, error) {
+			calls.Add(1)
+			if f.Limit = min(f.Limit, limit); limit > 10 {
+				f.Limit = limit
+			}
+			return all.records(ctx, f)
+		}}
+	}
+	for name, c := range map[string]struct {
+		holds, limit, recorded int
+		calls                  int64
+	}{
+		"capped":           {23, 4, 23, 7},
+		"capped, foreign":  {30, 4, 23, 9},
+		"all at once":      {7, 10, 7, 1},
+		"fewer than known": {7, 10, 8, 2},
+		"no units there":   {0, 10, 0, 1},
+		"no limit at all":  {25, 100, 25, 1},
+	} {
+		calls.Store(0)
+		w := newWorld()
+		w.add("a", counted(c.holds, c.limit))
+		w.views[0].Units = c.recorded
+		cfg := DefaultConfig()
+		cfg.PageSize = 10
+		list, err := New(w, w, cfg).List(t.Context(), model.RecordQuery{Cluster: "a"})
+		if err != nil || len(list.Failed) != 0 || len(list.Records) != c.holds || calls.Load() != c.calls {
+			t.Errorf("%s: got %d records, failed %v, %v, in %d calls, want %d in %d", name, len(list.Records), list.Failed, err, calls.Load(), c.holds, c.calls)
+		}
+	}
+}
+
 // A CRM that ignores offsets must not be read for ever, and one that holds more
 // than can be taken is cut off and named.
 func TestListEndsWhateverTheCRMDoes(t *testing.T) {
