@@ -19,6 +19,7 @@ const (
 	rejectedAntiAffinity
 	// The following are the cluster's state.
 	rejectedAvoided
+	rejectedAbsent
 	rejectedDraining
 	rejectedCordoned
 	rejectedFull
@@ -38,6 +39,8 @@ type state struct {
 	// deployments run.
 	label, others rejection
 	avoided       bool
+	// absent: it is not registered. It is there for the places that were in it.
+	absent bool
 	// placed is the index into PlacedOn, or -1.
 	placed int
 	// taken: it is selected. reserved: it stands in somewhere and may go on to.
@@ -57,12 +60,14 @@ type state struct {
 
 // work is one run of Make.
 type work struct {
-	in       *Input
-	d        *model.Deployment
-	policy   Policy
-	want     demand
-	clusters []Cluster // sorted by name
-	states   []state   // of clusters, in the same order
+	in     *Input
+	d      *model.Deployment
+	policy Policy
+	want   demand
+	// clusters that exist and those that the deployment's places are about,
+	// sorted by name; states are theirs, in the same order.
+	clusters []Cluster
+	states   []state
 	terms    terms
 	spread   []spread
 	named    []target
@@ -91,11 +96,11 @@ const namedTargets = "named targets"
 func newWork(in *Input, class model.Class) *work {
 	w := &work{in: in, d: &in.Deployment, policy: in.Policy.withDefaults(), failback: true}
 	w.clusters = in.Clusters
-	byName := func(a, b Cluster) int { return strings.Compare(a.Name, b.Name) }
 	if !slices.IsSortedFunc(w.clusters, byName) {
 		w.clusters = slices.Clone(w.clusters)
 		slices.SortStableFunc(w.clusters, byName)
 	}
+	absent := w.missed()
 	if failover := w.d.Failover; failover != nil {
 		w.failover = failover.Enabled
 		w.failback = failover.Failback == nil || *failover.Failback
@@ -110,9 +115,11 @@ func newWork(in *Input, class model.Class) *work {
 	if requirements := w.terms.requirements(); requirements != "" {
 		w.namedWish = w.want.digest(namedTargets, requirements)
 	}
-	w.judge()
+	w.judge(absent)
 	return w
 }
+
+func byName(a, b Cluster) int { return strings.Compare(a.Name, b.Name) }
 
 // find returns the index of a cluster, or -1.
 func (w *work) find(name string) int {
@@ -123,13 +130,17 @@ func (w *work) find(name string) int {
 	return i
 }
 
-// judge works out the state of every cluster.
-func (w *work) judge() {
+// judge works out the state of every cluster. absent are those of them that are
+// not registered.
+func (w *work) judge(absent []string) {
 	w.states = make([]state, len(w.clusters))
 	w.terms.rejectOthers(w)
 	for i := range w.clusters {
 		c, s := &w.clusters[i], &w.states[i]
 		s.placed = -1
+		if s.absent = slices.Contains(absent, c.Name); s.absent {
+			continue // neither its labels nor its availability are known
+		}
 		s.availability = availabilityOf(c, w.policy.ClusterAvailability)
 		s.label = rejectLabels(w.d.Placement, c.Labels)
 		s.suitability = w.suitability(i)
@@ -198,6 +209,8 @@ func (w *work) weight(i int) uint32 {
 func (w *work) rejectNew(i int, asked bool) rejection {
 	c, s := &w.clusters[i], &w.states[i]
 	switch {
+	case s.absent:
+		return rejectedAbsent
 	case s.label != fits:
 		return s.label
 	case s.others != fits:
@@ -243,6 +256,8 @@ func rejectHealth(c *Cluster) rejection {
 func (w *work) rejectPlaced(i int, place *model.PlacedCluster, wish string) rejection {
 	s := &w.states[i]
 	switch {
+	case s.absent:
+		return rejectedAbsent
 	case s.label != fits:
 		return s.label
 	case s.others != fits && (place.Unfit || place.Wish != wish):

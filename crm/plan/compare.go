@@ -47,7 +47,7 @@ func b2i(b bool) int {
 
 // arrival is what happens to a unit of the plan.
 func arrival(p Plan, n int, have []model.UnitStatus) Change {
-	unit := &p.Units[n]
+	unit, replaces := &p.Units[n], p.replaces(p.Units[n].TargetCluster)
 	change := Change{Action: ChangeCreate, Cluster: unit.TargetCluster, Unit: unit.ID, Reason: "new in this cluster"}
 	var old, moved string
 	for _, record := range have {
@@ -60,7 +60,7 @@ func arrival(p Plan, n int, have []model.UnitStatus) Change {
 		case record.Phase == model.UnitDeleting:
 		case record.Cluster == unit.TargetCluster && (old == "" || record.Phase == model.UnitRunning):
 			old = record.ID
-		case n < len(p.Placed) && record.Cluster == p.Placed[n].Replaces && (moved == "" || record.Phase == model.UnitRunning):
+		case record.Cluster == replaces && (moved == "" || record.Phase == model.UnitRunning):
 			moved = record.ID
 		}
 	}
@@ -68,7 +68,7 @@ func arrival(p Plan, n int, have []model.UnitStatus) Change {
 	case old != "":
 		change.Action, change.Replaces, change.Reason = ChangeReplace, old, "changed"
 	case moved != "":
-		change.Replaces, change.Reason = moved, "moves here from cluster "+p.Placed[n].Replaces
+		change.Replaces, change.Reason = moved, "moves here from cluster "+replaces
 	}
 	return change
 }

@@ -103,14 +103,14 @@ func (w *demand) number(availabilities []float64) (clusters int, met bool) {
 }
 
 // digest identifies what a place of a group is chosen by, as far as it must be
-// remembered: what the number of clusters is worked out from, and the
-// requirements that other deployments can break. Empty: nothing.
+// remembered: the environment, what the number of clusters is worked out from, and
+// the requirements that other deployments can break. Empty: nothing.
 func (w *demand) digest(group, terms string) string {
 	sizing := ""
 	if w.fixed == 0 {
 		sizing = fmt.Sprintf("%s %v", strconv.FormatFloat(w.availability, 'g', -1, 64), w.quorum)
 	}
-	if sizing == "" && terms == "" {
+	if group == "" && sizing == "" && terms == "" {
 		return ""
 	}
 	return shortHash(sha256.Sum256(fmt.Appendf(nil, "%q %q %q", group, sizing, terms)))[:8]

@@ -5,7 +5,7 @@
 //
 // Make does the work, in this order: requirements (demand.go, availability.go), the
 // state of every cluster (candidates.go, affinity.go, score.go, spread.go), what the
-// deployment chooses from (targets.go), the selection (select.go, named.go,
+// deployment chooses from (targets.go, absent.go), the selection (select.go, named.go,
 // groups.go), node ids, units and their ids (nodeids.go, shards.go, functions.go,
 // units.go, identity.go), and the reasons (explain.go, shortfall.go). Compare tells
 // a plan from what is recorded. The rules are in DESIGN.md.

@@ -27,18 +27,34 @@ func (w *work) explain(p *Plan) {
 		}
 	}
 	scopes := w.settledScopes()
-	p.Verdicts = make([]Verdict, len(w.clusters))
+	p.Verdicts = make([]Verdict, 0, len(w.clusters))
 	for i := range w.clusters {
 		v := Verdict{Cluster: w.clusters[i].Name}
-		if own := selected[i]; own != nil {
+		switch own, s := selected[i], &w.states[i]; {
+		case s.absent && s.placed < 0 && !s.named:
+			continue
+		case s.absent:
+			v.Reasons = w.whyGone(own, successor[i])
+		case own != nil:
 			v.Selected = true
 			v.Score, v.Reasons = w.whyHere(own, scopes)
-		} else {
+		default:
 			v.Score, v.Reasons = w.whyNot(i, successor[i], scopes)
 		}
 		v.Score = math.Round(v.Score*1e4) / 1e4
-		p.Verdicts[i] = v
+		p.Verdicts = append(p.Verdicts, v)
 	}
+}
+
+// whyGone says what becomes of the place of a cluster that is not registered.
+func (w *work) whyGone(kept, successor *place) []string {
+	switch {
+	case successor != nil:
+		return []string{"left for " + w.clusters[successor.cluster].Name + ": not registered"}
+	case kept != nil:
+		return []string{"not registered: its place is kept open"}
+	}
+	return []string{"not registered"}
 }
 
 // settledScopes measures the scope of each group, for clusters that were not
@@ -62,6 +78,9 @@ func (w *work) whyHere(p *place, scopes []scope) (float64, []string) {
 		say("named in target_envs")
 	case whyKept:
 		value = w.settledScore(p.cluster, scopes)
+		if s.named {
+			say("named in target_envs")
+		}
 		say("keeps its place")
 	case whyPicked:
 		say("score %.2f: %s", value, p.detail)
@@ -193,6 +212,8 @@ func (w *work) detailOf(i int, reason rejection) string {
 		return w.termText(c)
 	case rejectedAvoided:
 		return w.avoidedText(c)
+	case rejectedAbsent:
+		return "not registered"
 	case rejectedDraining:
 		return "drained"
 	case rejectedCordoned:

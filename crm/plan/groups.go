@@ -56,11 +56,16 @@ func (w *work) sortPlaces(g *group) (staying []int) {
 	for at := range w.d.PlacedOn {
 		record := &w.d.PlacedOn[at]
 		i := w.find(record.Cluster)
-		if i < 0 || w.states[i].placed != at || w.states[i].taken || w.states[i].named {
+		if w.states[i].placed != at || w.states[i].taken || w.states[i].named {
 			continue
 		}
 		standing := w.isStanding(g, at)
 		switch reason := w.rejectPlaced(i, record, g.wish); {
+		case reason == rejectedAbsent:
+			// What its cluster was a member of is not known any more.
+			if standing || record.For == "" && (g.environment == "" || record.Wish == g.wish) {
+				g.leaving = append(g.leaving, at)
+			}
 		case !standing && (!g.has(i) || w.belongsElsewhere(g, record.For)):
 		case reason != fits:
 			g.leaving = append(g.leaving, at)
@@ -73,12 +78,14 @@ func (w *work) sortPlaces(g *group) (staying []int) {
 	// The lost are to be replaced first.
 	urgency := func(at int) int {
 		switch i := w.find(w.d.PlacedOn[at].Cluster); {
-		case w.states[i].avoided:
+		case w.states[i].absent:
 			return 0
-		case w.clusters[i].Draining:
+		case w.states[i].avoided:
 			return 1
+		case w.clusters[i].Draining:
+			return 2
 		}
-		return 2
+		return 3
 	}
 	slices.SortStableFunc(g.leaving, func(a, b int) int { return cmp.Compare(urgency(a), urgency(b)) })
 	return staying
@@ -126,7 +133,7 @@ func (w *work) number(g *group, staying []int) {
 	}
 	availabilities = append(availabilities, w.best(g, staying)...)
 	g.number, g.decided = w.want.number(availabilities)
-	if same && held > g.number {
+	if (same || len(g.members) == 0) && held > g.number {
 		g.number = w.want.limit(held)
 	}
 }
@@ -155,11 +162,25 @@ func (w *work) count(g *group) int {
 	return count
 }
 
+// present returns how many places a group has that are not just kept open.
+func (w *work) present(g *group) int {
+	count := 0
+	for n := range w.places {
+		if p := &w.places[n]; !w.isOpen(p) && w.counts(g, *p) {
+			count++
+		}
+	}
+	return count
+}
+
 // counts tells whether a place counts for a group. A named target that is to be
 // left is nothing for others to count on.
 func (w *work) counts(g *group, p place) bool {
-	if p.standsFor != "" {
+	switch {
+	case p.standsFor != "":
 		return p.standsFor == g.environment
+	case w.isOpen(&p):
+		return p.wish == g.wish
 	}
 	toLeave := w.states[p.cluster].named && (p.why == whyStranded || p.why == whyLastResort)
 	return !toLeave && g.has(p.cluster)
@@ -217,11 +238,17 @@ func (w *work) standInGroup(g *group) {
 		case len(g.standing) > 0:
 			w.takeStanding(g, g.standing[0])
 			g.standing = g.standing[1:]
-		case g.environment != "" && (w.failover || len(g.leaving) > 0) && w.takeBackup(g):
+		case g.environment != "" && (w.failover || w.firstToLeave(g) >= 0) && w.takeBackup(g):
 		default:
 			return
 		}
 	}
+}
+
+// firstToLeave returns which of a group's places to be left is the first whose
+// cluster exists, -1 for none.
+func (w *work) firstToLeave(g *group) int {
+	return slices.IndexFunc(g.leaving, func(at int) bool { return !w.isGone(at) })
 }
 
 // keepGroup keeps places of a group that should be left but find no successor.
@@ -246,7 +273,12 @@ func (w *work) takeBackup(g *group) bool {
 		p.standsFor = g.environment
 	}
 	if len(g.leaving) > 0 {
-		p.from, g.leaving = g.leaving[0], g.leaving[1:]
+		first := 0
+		if !w.failover {
+			first = w.firstToLeave(g) // only what is to be left moves then
+		}
+		p.from = g.leaving[first]
+		g.leaving = slices.Delete(g.leaving, first, first+1)
 	}
 	w.take(p)
 	return true
@@ -261,6 +293,10 @@ func (w *work) strandLast(g *group) {
 	p := place{cluster: i, was: at, from: -1, wish: g.wish}
 	if w.isStanding(g, at) {
 		p.standsFor = g.environment
+	}
+	if w.isGone(at) {
+		w.keepOpen(at, p.standsFor, g.wish)
+		return
 	}
 	w.strand(p, w.rejectPlaced(i, record, g.wish))
 }

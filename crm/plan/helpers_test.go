@@ -127,6 +127,31 @@ func again(in Input, p Plan) Input {
 	return in
 }
 
+// placeIn returns a plan's place in a cluster, an empty one for none.
+func placeIn(p Plan, cluster string) model.PlacedCluster {
+	for _, place := range p.Placed {
+		if place.Cluster == cluster {
+			return place
+		}
+	}
+	return model.PlacedCluster{}
+}
+
+// unregister takes clusters away.
+func unregister(in Input, names ...string) Input {
+	in.Clusters = slices.DeleteFunc(slices.Clone(in.Clusters), func(c Cluster) bool { return slices.Contains(names, c.Name) })
+	return in
+}
+
+// unitIDs returns a plan's units by cluster.
+func unitIDs(p Plan) map[string]string {
+	ids := make(map[string]string, len(p.Units))
+	for _, unit := range p.Units {
+		ids[unit.TargetCluster] = unit.ID
+	}
+	return ids
+}
+
 func avoid(in Input, clusters ...string) Input {
 	in.Deployment.AvoidedClusters = nil
 	for _, name := range clusters {

@@ -32,7 +32,10 @@ func Make(in Input) (Plan, error) {
 	plan.Stranded, plan.Shortfall = w.stranded, w.shortfall()
 	plan.Requirements = w.requirements()
 	w.explain(&plan)
-	if len(w.places) == 0 {
+	if plan.StoodIn = w.stoodIn(plan.UnknownEnvs); w.presentPlaces() == 0 {
+		if plan.Shortfall == "" {
+			return plan, unknownError(plan.UnknownEnvs)
+		}
 		return plan, Errorf(ReasonNoFit, "no cluster fits: %s", plan.Shortfall)
 	}
 	functions, err := resolveFunctions(d, &in.Package, class)
@@ -54,11 +57,49 @@ func (w *work) checkTargets(unknown []string) error {
 	case len(w.named)+len(w.groups) > 0:
 		return nil
 	case len(unknown) > 0:
-		return Errorf(ReasonUnknownEnvironment, "no cluster and no environment has the name %s", model.NameList(unknown))
-	case len(w.clusters) == 0:
+		return unknownError(unknown)
+	case len(w.all()) == 0:
 		return Errorf(ReasonNoEnvironment, "there are no clusters")
 	}
 	return Errorf(ReasonNoEnvironment, "none of available_envs exists: %s", model.NameList(w.d.AvailableEnvs))
+}
+
+func unknownError(names []string) *Error {
+	return Errorf(ReasonUnknownEnvironment, "no cluster and no environment has the name %s", model.NameList(names))
+}
+
+// presentPlaces is how many clusters are selected that exist.
+func (w *work) presentPlaces() int {
+	count := 0
+	for n := range w.places {
+		if !w.isOpen(&w.places[n]) {
+			count++
+		}
+	}
+	return count
+}
+
+// stoodIn returns those of the targets that name nothing for which other clusters
+// stand in, for all of their places.
+func (w *work) stoodIn(unknown []string) []string {
+	var names []string
+	for _, name := range unknown {
+		wanted, present := 1, 0
+		for g := range w.groups {
+			if w.groups[g].environment == name {
+				wanted = w.groups[g].number
+			}
+		}
+		for n := range w.places {
+			if p := &w.places[n]; p.standsFor == name && !w.isOpen(p) {
+				present++
+			}
+		}
+		if present >= max(1, wanted) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // requirements sums up what was asked for and what the selection gives.
@@ -68,7 +109,7 @@ func (w *work) requirements() Requirements {
 		up.add(w.states[p.cluster].availability)
 	}
 	r := Requirements{
-		Clusters: len(w.places) + w.missing(), Availability: w.want.availability,
+		Clusters: w.presentPlaces() + w.missing(), Availability: w.want.availability,
 		AchievedAvailability: up.value(), Quorum: w.want.quorum, Notes: w.want.notes,
 	}
 	if w.want.quorum && len(w.groups) == 0 && len(w.named) < 3 {

@@ -5,8 +5,8 @@ import "github.com/oprc/oprc-pm/model"
 // unsettled is a named target that wants another cluster to stand in for it.
 type unsettled struct {
 	target target
-	// holder is the index into PlacedOn of the place that is to be left; -1: the
-	// target has none yet.
+	// holder is the index into PlacedOn of the place that is to be left, or whose
+	// cluster is gone; -1: the target has none yet.
 	holder int
 	// left is why the holder is left, or why the target is not taken.
 	left rejection
@@ -31,21 +31,22 @@ func (w *work) settle(t target) (unsettled, bool) {
 	if s := &w.states[t.cluster]; s.placed >= 0 {
 		return w.settlePlaced(t, s.placed)
 	}
-	if at := w.standInOf(t.name); at >= 0 {
+	at := w.standInOf(t.name)
+	if at >= 0 && !w.isGone(at) {
 		return w.settleStandIn(t, at)
 	}
 	reason := w.rejectNew(t.cluster, true)
 	switch {
 	case reason == fits && !(w.failover && w.clusters[t.cluster].Status == model.ClusterUnhealthy):
-		w.take(w.namedPlace(t, whyNamed, -1, -1))
+		w.take(w.namedPlace(t, whyNamed, -1, at))
 		return unsettled{}, true
 	case reason == fits:
-		return unsettled{target: t, holder: -1, left: rejectedUnhealthy}, false
+		return unsettled{target: t, holder: at, left: rejectedUnhealthy}, false
 	case reason < rejectedAvoided:
 		w.dropped = append(w.dropped, t.cluster)
 		return unsettled{}, true
 	}
-	return unsettled{target: t, holder: -1, left: reason}, false
+	return unsettled{target: t, holder: at, left: reason}, false
 }
 
 // settlePlaced decides about a target in which the deployment is placed.
@@ -89,17 +90,24 @@ func (w *work) settleStandIn(t target, at int) (unsettled, bool) {
 }
 
 // standInOf returns the index into PlacedOn of the place that stands in for a
-// target, or -1. A cluster that is a target itself stands in for nothing.
+// target, or -1. A cluster that is a target itself stands in for nothing. One that
+// is gone is returned only if there is no other.
 func (w *work) standInOf(name string) int {
+	gone := -1
 	for at := range w.d.PlacedOn {
 		if w.d.PlacedOn[at].For != name {
 			continue
 		}
-		if i := w.find(w.d.PlacedOn[at].Cluster); i >= 0 && w.states[i].placed == at && !w.states[i].named && !w.states[i].taken {
+		s := &w.states[w.find(w.d.PlacedOn[at].Cluster)]
+		switch {
+		case s.placed != at || s.named || s.taken:
+		case !s.absent:
 			return at
+		case gone < 0:
+			gone = at
 		}
 	}
-	return -1
+	return gone
 }
 
 func (w *work) namedPlace(t target, because why, was, from int) place {
@@ -107,10 +115,11 @@ func (w *work) namedPlace(t target, because why, was, from int) place {
 }
 
 // standIn finds a cluster for an unsettled target, and tells whether it did.
-// Targets that are new and cannot be taken right now (not lost or drained) are
-// replaced only when the deployment wants failover.
+// Targets that have no place to be left and cannot be taken right now (neither
+// avoided nor drained) are replaced only when the deployment wants failover.
 func (w *work) standIn(u unsettled) bool {
-	if u.holder < 0 && !w.failover && u.left != rejectedAvoided && u.left != rejectedDraining {
+	leaves := u.holder >= 0 && !w.isGone(u.holder) || u.left == rejectedAvoided || u.left == rejectedDraining
+	if !leaves && !w.failover {
 		return false
 	}
 	p := place{why: whyStandIn, was: -1, from: u.holder, standsFor: u.target.name, wish: w.namedWish}
@@ -165,19 +174,25 @@ func (w *work) pickBackup() int {
 func (w *work) giveUp(u unsettled) {
 	t := u.target
 	switch {
-	case u.holder >= 0:
+	case u.holder >= 0 && !w.isGone(u.holder):
 		p := w.namedPlace(t, whyStranded, u.holder, -1)
 		if p.cluster = w.find(w.d.PlacedOn[u.holder].Cluster); p.cluster != t.cluster {
 			p.standsFor = t.name
 		}
 		w.strand(p, u.left)
+		return
 	case u.left == rejectedUnhealthy:
-		w.take(w.namedPlace(t, whyNamed, -1, -1))
+		w.take(w.namedPlace(t, whyNamed, -1, u.holder))
+		return
 	case u.left == rejectedAvoided && w.open(t.cluster):
 		// There is no place to keep and none to go to. What was asked for by name
 		// is then better than nothing: it runs when the cluster is back.
-		w.strand(w.namedPlace(t, whyLastResort, -1, -1), u.left)
-	default:
+		w.strand(w.namedPlace(t, whyLastResort, -1, u.holder), u.left)
+		return
+	case !w.states[t.cluster].absent:
 		w.dropped = append(w.dropped, t.cluster)
+	}
+	if u.holder >= 0 {
+		w.keepOpen(u.holder, t.name, w.namedWish)
 	}
 }

@@ -71,13 +71,21 @@ func (w *work) givenNodeIDs() map[int][]uint64 {
 			continue
 		}
 		for _, p := range w.places {
-			if len(given[p.cluster]) == 0 && (w.groups[g].has(p.cluster) || p.standsFor == w.groups[g].environment) {
+			if len(given[p.cluster]) == 0 && w.of(&w.groups[g], &p) {
 				given[p.cluster] = ids
 				break
 			}
 		}
 	}
 	return given
+}
+
+// of tells whether a place is one of a group's, as a member or for members.
+func (w *work) of(g *group, p *place) bool {
+	if p.standsFor == "" && w.isOpen(p) {
+		return p.wish == g.wish
+	}
+	return p.standsFor == g.environment || g.has(p.cluster)
 }
 
 // environment tells whether a name is that of a targeted environment.

@@ -15,15 +15,33 @@ func (p Plan) SelectedClusters() []string {
 	return clusters
 }
 
+// Missing returns the targets that name nothing and for which nothing stands in.
+func (p Plan) Missing() []string {
+	return slices.DeleteFunc(slices.Clone(p.UnknownEnvs), func(name string) bool { return slices.Contains(p.StoodIn, name) })
+}
+
 // SuccessorOf returns the unit that takes the place of what ran in a cluster
 // that is not selected any more. Until that unit runs, the old one should.
 func (p Plan) SuccessorOf(cluster string) (model.DeploymentUnit, bool) {
-	for i, place := range p.Placed {
-		if place.Replaces == cluster {
+	if cluster == "" {
+		return model.DeploymentUnit{}, false
+	}
+	for i := range p.Units {
+		if p.replaces(p.Units[i].TargetCluster) == cluster {
 			return p.Units[i], true
 		}
 	}
 	return model.DeploymentUnit{}, false
+}
+
+// replaces returns the cluster that a selected one takes the place of, "" for none.
+func (p Plan) replaces(cluster string) string {
+	for _, place := range p.Placed {
+		if place.Cluster == cluster {
+			return place.Replaces
+		}
+	}
+	return ""
 }
 
 // SamePlaces tells whether two lists of places are equal in every respect, so

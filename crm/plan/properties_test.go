@@ -20,10 +20,12 @@ const cases = 3000
 // random makes inputs.
 type random struct{ *rand.Rand }
 
+func seeded(seed uint64) random { return random{rand.New(rand.NewPCG(seed, 0x0bc))} }
+
 func forCases(t *testing.T, check func(t *testing.T, r random)) {
 	t.Helper()
 	for seed := range uint64(cases) {
-		check(t, random{rand.New(rand.NewPCG(seed, 0x0bc))})
+		check(t, seeded(seed))
 		if t.Failed() {
 			t.Fatalf("that was with seed %d", seed)
 		}
@@ -224,7 +226,7 @@ func TestPlacesStayInWhateverHealth(t *testing.T) {
 		}
 		// What lacked something may go on to get it, and who stands in for another
 		// may make room, when health changes. Everything else must not.
-		unsettled := first.Shortfall != "" || len(first.Stranded) > 0 ||
+		unsettled := first.Shortfall != "" || len(first.Stranded) > 0 || len(first.Placed) > len(first.Units) ||
 			first.Requirements.AchievedAvailability < first.Requirements.Availability
 		decided := in.Deployment.Placement != nil && in.Deployment.Placement.Clusters != nil
 		for _, place := range first.Placed {
@@ -271,12 +273,12 @@ func TestMoveChangesOnlyTheUnitOfThePlaceThatMoves(t *testing.T) {
 			before[unit.TargetCluster] = unit.ID
 		}
 		var came []string
-		for i, unit := range second.Units {
+		for _, unit := range second.Units {
 			switch id, was := before[unit.TargetCluster]; {
 			case !was:
 				came = append(came, unit.TargetCluster)
-				if second.Placed[i].Replaces != from {
-					t.Errorf("%s replaces %q, want %s", unit.TargetCluster, second.Placed[i].Replaces, from)
+				if replaces := placeIn(second, unit.TargetCluster).Replaces; replaces != from {
+					t.Errorf("%s replaces %q, want %s", unit.TargetCluster, replaces, from)
 				}
 			case id != unit.ID:
 				t.Errorf("%s: got unit %s, want it to stay %s", unit.TargetCluster, unit.ID, id)
@@ -295,6 +297,100 @@ func TestMoveChangesOnlyTheUnitOfThePlaceThatMoves(t *testing.T) {
 	}
 }
 
+// TestRemovedClusterLeavesTheOthersUnits: that a cluster is not registered any
+// more, and that it is again, changes and removes no unit in another one.
+func TestRemovedClusterLeavesTheOthersUnits(t *testing.T) {
+	t.Parallel()
+	checked, excused := 0, 0
+	forCases(t, func(t *testing.T, r random) {
+		in := r.input()
+		if in.Deployment.ODGM != nil {
+			// An id that is given to two clusters goes to the one that is there.
+			in.Deployment.ODGM.EnvNodeIDs["c01"] = []uint64{8}
+		}
+		first, ok := planned(t, in)
+		if !ok {
+			return
+		}
+		in = again(in, first)
+		gone := one(r, in.Clusters...)
+		lost := unregister(in, gone.Name)
+		second, ok := planned(t, lost)
+		if !ok {
+			// Without a plan everything stays.
+			if diff := cmp.Diff([]string{gone.Name}, first.SelectedClusters()); diff != "" {
+				t.Errorf("no plan without %s (-only there +selected):\n%s", gone.Name, diff)
+			}
+			return
+		}
+		if same, ok := planned(t, again(lost, second)); !ok || !cmp.Equal(same.Placed, second.Placed) {
+			t.Errorf("planned again: %v (-first +again):\n%s", ok, cmp.Diff(second.Placed, same.Placed))
+		}
+		checked++
+		if !sameUnits(first, second, gone.Name) {
+			if !removalMayChangeUnits(in, first, second, gone) {
+				t.Errorf("without %s (-before +after):\n%s", gone.Name, cmp.Diff(unitIDs(first), unitIDs(second)))
+			}
+			excused++
+			return
+		}
+		// It is there again, and no place more.
+		third, ok := planned(t, again(in, second))
+		if !ok || len(third.Placed) != len(first.Placed) || removalMayChangeUnits(in, first, second, gone) {
+			return
+		}
+		is := unitIDs(third)
+		for cluster, id := range unitIDs(second) {
+			switch came := is[cluster]; {
+			case came == id:
+			case came != "":
+				t.Errorf("%s is back: %s has unit %s, want it to stay %s", gone.Name, cluster, came, id)
+			case placeIn(third, gone.Name).Replaces != cluster:
+				t.Errorf("%s is back: %s is left for nobody", gone.Name, cluster)
+			}
+		}
+	})
+	if checked < cases/2 || excused > cases/200 {
+		t.Errorf("of %d cases %d were checked and %d are exceptions", cases, checked, excused)
+	}
+}
+
+// sameUnits tells whether a plan has all units of another, but for one cluster.
+func sameUnits(before, after Plan, except string) bool {
+	is := unitIDs(after)
+	for cluster, id := range unitIDs(before) {
+		if cluster != except && is[cluster] != id {
+			return false
+		}
+	}
+	return true
+}
+
+// removalMayChangeUnits tells whether the removal of a cluster is one of the
+// exceptions of DESIGN.md.
+func removalMayChangeUnits(in Input, before, after Plan, gone Cluster) bool {
+	d := in.Deployment
+	// It was a target and counted for an environment that is one, too.
+	targets := func(name string) bool { return slices.Contains(d.TargetEnvs, name) }
+	if targets(gone.Name) && slices.ContainsFunc(gone.Environments, targets) {
+		return true
+	}
+	// Without it, a required spread may allow what it did not.
+	lacking := before.Shortfall != "" || len(before.Stranded) > 0
+	if lacking && d.Placement != nil && slices.ContainsFunc(d.Placement.Spread, func(s model.SpreadConstraint) bool { return s.Required }) {
+		return true
+	}
+	// The user gave ids to it, or to what comes for it: these do not move.
+	if d.ODGM == nil {
+		return false
+	}
+	return slices.ContainsFunc(in.Clusters, func(c Cluster) bool {
+		came := unitIDs(after)[c.Name] != "" && unitIDs(before)[c.Name] == ""
+		names := append([]string{c.Name, placeIn(after, c.Name).For}, c.Environments...)
+		return (came || c.Name == gone.Name) && slices.ContainsFunc(names, func(name string) bool { return len(d.ODGM.EnvNodeIDs[name]) > 0 })
+	})
+}
+
 var dnsLabel = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,61}[a-z0-9])$`)
 
 func TestEveryPlanIsSound(t *testing.T) {
@@ -303,8 +399,8 @@ func TestEveryPlanIsSound(t *testing.T) {
 		in := r.input()
 		in.Explain = true
 		plan, ok := planned(t, in)
-		if len(plan.Verdicts) != len(in.Clusters) {
-			t.Errorf("got %d verdicts about %d clusters", len(plan.Verdicts), len(in.Clusters))
+		for _, c := range in.Clusters {
+			verdictOn(t, plan, c.Name)
 		}
 		for _, v := range plan.Verdicts {
 			if len(v.Reasons) == 0 || v.Score < 0 || v.Score > 1 {
@@ -335,17 +431,18 @@ func TestEveryPlanIsSound(t *testing.T) {
 func checkIdentity(t *testing.T, plan Plan) {
 	t.Helper()
 	ids, clusters, nodes := map[string]bool{}, map[string]bool{}, map[uint64]bool{0: true}
-	for i, unit := range plan.Units {
+	for _, unit := range plan.Units {
+		place := placeIn(plan, unit.TargetCluster)
 		if !dnsLabel.MatchString(unit.ID) || ids[unit.ID] {
 			t.Errorf("got unit id %q, want a DNS label of its own", unit.ID)
 		}
-		if clusters[unit.TargetCluster] || plan.Placed[i].Cluster != unit.TargetCluster {
+		if clusters[unit.TargetCluster] || place.Cluster != unit.TargetCluster {
 			t.Errorf("cluster %s: selected twice, or not placed: %v", unit.TargetCluster, plan.Placed)
 		}
 		ids[unit.ID], clusters[unit.TargetCluster] = true, true
 		own := unit.ODGM.EnvNodeIDs[unit.TargetCluster]
-		if len(own) == 0 || unit.ODGM.NodeID != own[0] || !slices.Equal(own, plan.Placed[i].NodeIDs) {
-			t.Errorf("got node ids %v of %s, its own %d, recorded %v", own, unit.TargetCluster, unit.ODGM.NodeID, plan.Placed[i].NodeIDs)
+		if len(own) == 0 || unit.ODGM.NodeID != own[0] || !slices.Equal(own, place.NodeIDs) {
+			t.Errorf("got node ids %v of %s, its own %d, recorded %v", own, unit.TargetCluster, unit.ODGM.NodeID, place.NodeIDs)
 		}
 		for _, id := range own {
 			if nodes[id] {

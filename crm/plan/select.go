@@ -18,6 +18,8 @@ const (
 	whyFailback
 	whyStranded
 	whyLastResort
+	// whyOpen: its cluster is not registered, the place is kept for it.
+	whyOpen
 )
 
 // place is a selected cluster.
@@ -97,7 +99,7 @@ func (w *work) choose() {
 func (w *work) reserveGroups(count int) {
 	for at := range w.d.PlacedOn {
 		i := w.find(w.d.PlacedOn[at].Cluster)
-		if i < 0 || w.states[i].placed != at || w.states[i].named || w.states[i].taken {
+		if w.states[i].placed != at || w.states[i].named || w.states[i].taken {
 			continue
 		}
 		if slices.ContainsFunc(w.groups, func(g group) bool { return g.has(i) || w.isStanding(&g, at) }) {

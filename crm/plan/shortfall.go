@@ -5,11 +5,14 @@ import (
 	"strings"
 )
 
-// missing is how many places are wanted and could not be had.
+// missing is how many places are wanted and could not be had, without those of
+// targets that name nothing: these are told of as such.
 func (w *work) missing() int {
 	missing := len(w.dropped)
-	for g := range w.groups {
-		missing += max(0, w.groups[g].number-w.count(&w.groups[g]))
+	for n := range w.groups {
+		if g := &w.groups[n]; len(g.members) > 0 {
+			missing += max(0, g.number-w.present(g))
+		}
 	}
 	return missing
 }
@@ -23,8 +26,8 @@ func (w *work) shortfall() string {
 	}
 	for n := range w.groups {
 		g := &w.groups[n]
-		have := w.count(g)
-		if have >= g.number {
+		have := w.present(g)
+		if have >= g.number || len(g.members) == 0 {
 			continue
 		}
 		part := fmt.Sprintf("%d of %d clusters", have, g.number)
@@ -35,6 +38,11 @@ func (w *work) shortfall() string {
 		for _, i := range g.members {
 			if !w.states[i].taken {
 				others = append(others, i)
+			}
+		}
+		for _, p := range w.places {
+			if w.isOpen(&p) && w.counts(g, p) {
+				others = append(others, p.cluster)
 			}
 		}
 		if len(others) > 0 {
@@ -84,6 +92,8 @@ func (r rejection) brief() string {
 		return "with neighbours to keep away from"
 	case rejectedAvoided:
 		return "avoided"
+	case rejectedAbsent:
+		return "not registered"
 	case rejectedDraining:
 		return "drained"
 	case rejectedCordoned:

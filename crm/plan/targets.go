@@ -13,9 +13,11 @@ type target struct {
 type group struct {
 	// environment is empty when nothing is targeted.
 	environment string
-	members     []int // sorted
-	wish        string
-	scope       scope
+	// members exist; there are none when the environment is only known from the
+	// places that it had.
+	members []int // sorted
+	wish    string
+	scope   scope
 	// number of places that are wanted; decided is to be remembered.
 	number  int
 	decided bool
@@ -35,8 +37,8 @@ func (g *group) has(i int) bool {
 }
 
 // readTargets works out between what clusters there is a choice. unknown are the
-// targets that name nothing. Being available is an offer, not a wish: what is not
-// known of available_envs is passed over.
+// targets that name nothing now. Being available is an offer, not a wish: what is
+// not known of available_envs is passed over.
 func (w *work) readTargets() (unknown []string) {
 	available := w.available()
 	if len(w.d.TargetEnvs) == 0 {
@@ -51,39 +53,55 @@ func (w *work) readTargets() (unknown []string) {
 			continue
 		}
 		seen[name] = true
-		if i := w.find(name); i >= 0 {
-			w.states[i].named = true
-			w.named = append(w.named, target{name: name, cluster: i})
+		if i := w.registered(name); i >= 0 {
+			w.addNamed(name, i)
 		} else if members := w.membersOf(name); len(members) > 0 {
 			w.addGroup(name, members)
 		} else {
 			unknown = append(unknown, name)
+			w.addLost(name)
 		}
 	}
 	w.standIns = available
-	if len(available) == 0 {
-		w.standIns = all(len(w.clusters))
-	}
 	w.standInScope = w.newScope(w.standIns)
 	return unknown
+}
+
+// addLost takes a target that names nothing for what its places tell that it was,
+// so that they are kept.
+func (w *work) addLost(name string) {
+	if cluster, environment := w.lostTarget(name); cluster {
+		w.addNamed(name, w.find(name))
+	} else if environment {
+		w.addGroup(name, nil)
+	}
+}
+
+func (w *work) addNamed(name string, cluster int) {
+	w.states[cluster].named = true
+	w.named = append(w.named, target{name: name, cluster: cluster})
 }
 
 func (w *work) addGroup(environment string, members []int) {
 	w.groups = append(w.groups, group{
 		environment: environment, members: members, scope: w.newScope(members),
-		wish: w.want.digest(environment, w.terms.requirements()), up: newReliability(w.want.quorum),
+		wish: w.groupWish(environment), up: newReliability(w.want.quorum),
 	})
+}
+
+func (w *work) groupWish(environment string) string {
+	return w.want.digest(environment, w.terms.requirements())
 }
 
 // available returns the clusters that available_envs offers, all if it is empty,
 // sorted.
 func (w *work) available() []int {
 	if len(w.d.AvailableEnvs) == 0 {
-		return all(len(w.clusters))
+		return w.all()
 	}
 	offered := make([]bool, len(w.clusters))
 	for _, name := range w.d.AvailableEnvs {
-		if i := w.find(name); i >= 0 {
+		if i := w.registered(name); i >= 0 {
 			offered[i] = true
 			continue
 		}
@@ -111,10 +129,13 @@ func (w *work) membersOf(environment string) []int {
 	return members
 }
 
-func all(n int) []int {
-	list := make([]int, n)
-	for i := range list {
-		list[i] = i
+// all returns the clusters that exist.
+func (w *work) all() []int {
+	list := make([]int, 0, len(w.clusters))
+	for i := range w.clusters {
+		if !w.states[i].absent {
+			list = append(list, i)
+		}
 	}
 	return list
 }

@@ -90,13 +90,16 @@ func DefaultPolicy() Policy {
 // Plan is what a deployment asks for, worked out: the units that are to exist,
 // one per selected cluster.
 type Plan struct {
-	// Units in the order of the selection, Placed likewise: Placed[i] is where
-	// Units[i] goes. Placed is what to record as model.Deployment.PlacedOn.
+	// Units in the order of the selection. Placed is what to record as
+	// model.Deployment.PlacedOn: in the same order where the units go, and between
+	// them the places that are kept open for clusters that are not registered.
 	Units  []model.DeploymentUnit
 	Placed []model.PlacedCluster
-	// UnknownEnvs are targets that are neither a cluster nor an environment;
-	// nothing is planned for them.
+	// UnknownEnvs are targets that are neither a cluster nor an environment now.
+	// Nothing new is planned for them; the places they had are kept. StoodIn are
+	// those of them for which other clusters stand in.
 	UnknownEnvs []string
+	StoodIn     []string
 	// Stranded are clusters that the deployment should leave and cannot: they
 	// are drained or avoided, and no other cluster fits. They stay selected.
 	Stranded []string
@@ -110,7 +113,8 @@ type Plan struct {
 	// Functions are those that the deployment names, or else those that its class
 	// binds, before the throughput asked for raised their scale.
 	Functions []model.FunctionDeploymentSpec
-	// Verdicts about all clusters, sorted by name; only with Input.Explain.
+	// Verdicts about all clusters, and those that places are about without being
+	// registered, sorted by name; only with Input.Explain.
 	Verdicts []Verdict
 }
 

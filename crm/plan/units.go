@@ -25,8 +25,11 @@ func (w *work) buildUnits(class model.Class, resolved []model.FunctionDeployment
 		Telemetry:        fillTelemetry(w.d.Telemetry),
 	}
 	shared := hashCommon(common, grid, w.allNodeIDs())
-	units = make([]model.DeploymentUnit, len(w.places))
-	for n, p := range w.places {
+	units = make([]model.DeploymentUnit, 0, len(w.places))
+	for _, p := range w.places {
+		if w.isOpen(&p) {
+			continue
+		}
 		own, name := grid, w.clusters[p.cluster].Name
 		own.NodeID = p.nodeIDs[0]
 		unit := common
@@ -34,7 +37,7 @@ func (w *work) buildUnits(class model.Class, resolved []model.FunctionDeployment
 		unit.TargetEnv, unit.TargetCluster = name, name
 		unit.SelectedTemplate = w.template(p)
 		unit.ID = unitID(shared, unit, p.nodeIDs)
-		units[n] = unit
+		units = append(units, unit)
 	}
 	return units, least, notes
 }
