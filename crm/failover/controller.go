@@ -27,6 +27,8 @@ type Store interface {
 type Inventory interface {
 	// Clusters is a snapshot, sorted by name.
 	Clusters() []inventory.ClusterView
+	// DeploymentsOn are those with a unit in a cluster, in whatever phase, sorted.
+	DeploymentsOn(cluster string) []string
 	// Subscribe has fn called after every change; it must not block.
 	Subscribe(fn func(inventory.Change)) (cancel func())
 }
@@ -91,8 +93,11 @@ type run struct {
 	// inherited are the beginnings of statuses that are older than this node's
 	// inventory.
 	inherited map[string]beginning
-	// waiting is Decisions.Waiting of the round before.
+	// waiting and drains are Decisions.Waiting and Drains of the round before.
 	waiting map[string]int
+	drains  map[string]Drain
+	// drained is what was told of drains that are on.
+	drained map[string]drainTold
 	// unwritten events; sending of them are in the request requestID, which is
 	// repeated until it is answered.
 	unwritten []model.Event
@@ -105,7 +110,7 @@ type run struct {
 func (c *Controller) Run(ctx context.Context, term uint64) {
 	r := &run{
 		Controller: c, term: term, known: newDeployments(c.deps.Store, c.cfg.StoreTimeout),
-		wake: make(chan struct{}, 1), loaded: make(chan struct{}), waiting: map[string]int{},
+		wake: make(chan struct{}, 1), loaded: make(chan struct{}), waiting: map[string]int{}, drained: map[string]drainTold{},
 		begun: time.Now(), inherited: map[string]beginning{},
 	}
 	defer c.figures.rest()
@@ -131,7 +136,9 @@ func matters(change inventory.Change) bool {
 	if change.Before == nil || change.After == nil {
 		return true
 	}
-	return summarize(*change.Before) != summarize(*change.After)
+	// A drain may have been taken back and asked for again meanwhile.
+	another := change.After.Spec.Draining && change.Before.Spec.ResourceVersion != change.After.Spec.ResourceVersion
+	return another || summarize(*change.Before) != summarize(*change.After)
 }
 
 func (r *run) nudge() {
@@ -206,10 +213,15 @@ func (r *run) decide(ctx context.Context) time.Time {
 	state, views := r.look()
 	d := r.cfg.Decide(state, time.Now())
 	// Told first: who looks why a deployment moves must find the reason.
-	r.record(ctx, r.tell(ctx, state, d, views)...)
+	events := r.tell(ctx, state, d, views)
+	ended, unclear := r.tellDrains(ctx, d, views)
+	r.record(ctx, append(events, ended...)...)
 	r.act(d)
 	r.figures.show(d)
-	r.memory, r.waiting = d.Memory, d.Waiting
+	r.memory, r.waiting, r.drains = d.Memory, d.Waiting, d.Drains
+	if look := time.Now().Add(drainLook); unclear && (d.Next.IsZero() || look.Before(d.Next)) {
+		return look
+	}
 	return d.Next
 }
 

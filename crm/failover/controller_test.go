@@ -341,7 +341,8 @@ func TestDrain(t *testing.T) {
 		w.putCluster("c0", func(*model.Cluster) {})
 		w.pass(time.Second)
 		w.expect("when it is not any more", w.heard(), named("readmit d0 to c0"))
-		w.expect("events", w.events(), named("Normal cluster/c0 DrainStarted"))
+		w.expect("events", w.events(), named(
+			"Normal cluster/c0 DrainStarted", "Normal cluster/c0 DrainComplete", "Normal cluster/c0 ClusterUncordoned"))
 	})
 }
 

@@ -17,7 +17,12 @@ import (
 // eviction whose cluster returned is not there any more.
 func (c Config) Decide(in State, now time.Time) Decisions {
 	r := &round{cfg: c, in: in, now: now}
-	r.out.Waiting = map[string]int{}
+	r.out.Waiting, r.out.Drains = map[string]int{}, map[string]Drain{}
+	for name, cluster := range in.Clusters {
+		if cluster.Draining {
+			r.out.Drains[name] = Drain{}
+		}
+	}
 	r.out.Memory.Asked = maps.Clone(in.Memory.Asked)
 	if r.out.Memory.Asked == nil {
 		r.out.Memory.Asked = map[Place]Ask{}
@@ -117,7 +122,8 @@ func (r *round) judgeStay(d Deployment, place Place, cluster Cluster) {
 	m := move{place: place}
 	switch {
 	case cluster.Draining:
-		m.reason, m.message, m.due = model.AvoidDrain, fmt.Sprintf("cluster %s is drained", place.Cluster), r.now
+		r.noteDrain(d, place)
+		m.reason, m.message, m.due = model.AvoidDrain, fmt.Sprintf("cluster %s is being drained", place.Cluster), r.now
 		if r.hold && cluster.Status != model.ClusterHealthy {
 			r.out.Held++
 			return
@@ -144,6 +150,22 @@ func (r *round) judgeStay(d Deployment, place Place, cluster Cluster) {
 	r.leaving = append(r.leaving, m)
 }
 
+// noteDrain counts a deployment that has a place in a cluster that is being
+// drained. It stays there once it was asked to leave, there was time to answer, and
+// the answer is that nothing else fits.
+func (r *round) noteDrain(d Deployment, place Place) {
+	drain := r.out.Drains[place.Cluster]
+	ask, asked := r.in.Memory.Asked[place]
+	answered := asked && !ask.Back && (ask.Again || !r.now.Before(ask.At.Add(r.cfg.patience(ask))))
+	if answered && d.Stranded {
+		at, _ := slices.BinarySearch(drain.Staying, d.Key)
+		drain.Staying = slices.Insert(drain.Staying, at, d.Key)
+	} else {
+		drain.Leaving++
+	}
+	r.out.Drains[place.Cluster] = drain
+}
+
 // confirmed is when a cluster that stays as it is has been found so for long
 // enough by this leader itself.
 func (r *round) confirmed(cluster Cluster) time.Time {
@@ -168,7 +190,7 @@ func (r *round) judgeReturn(d Deployment, avoided model.AvoidedCluster) {
 	case cluster.Draining || cluster.Cordoned:
 		return
 	case avoided.Reason == model.AvoidDrain && cluster.Status != model.ClusterUnhealthy && cluster.Status != model.ClusterUnknown:
-		m.message = fmt.Sprintf("cluster %s is not drained any more", avoided.Cluster)
+		m.message = fmt.Sprintf("cluster %s is not being drained any more", avoided.Cluster)
 	case cluster.Status != model.ClusterHealthy:
 		return
 	default:

@@ -118,12 +118,20 @@ func (d *deployments) view(ctx context.Context, fn func(storage.Reader) error) e
 	return err
 }
 
+// conditionPlanned and reasonStranded are how the dispatcher says that a
+// deployment cannot leave a cluster that it should leave.
+const (
+	conditionPlanned = "Planned"
+	reasonStranded   = "Stranded"
+)
+
 // document is the part of a deployment's document that failover reads.
 type document struct {
 	DeletionRequestedAt *time.Time             `json:"deletion_requested_at"`
 	PlacedOn            []model.PlacedCluster  `json:"placed_on"`
 	AvoidedClusters     []model.AvoidedCluster `json:"avoided_clusters"`
 	Failover            *model.Failover        `json:"failover"`
+	Conditions          []model.Condition      `json:"conditions"`
 }
 
 // note takes over a deployment's document; nil: it is gone.
@@ -138,6 +146,9 @@ func (t *table) note(key string, data []byte) error {
 	// One that is being deleted moves nowhere any more.
 	if doc.DeletionRequestedAt == nil {
 		next.Avoided = doc.AvoidedClusters
+		next.Stranded = slices.ContainsFunc(doc.Conditions, func(c model.Condition) bool {
+			return c.Type == conditionPlanned && c.Reason == reasonStranded
+		})
 		for _, place := range doc.PlacedOn {
 			next.Placed = append(next.Placed, place.Cluster)
 		}

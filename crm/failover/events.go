@@ -20,11 +20,10 @@ const (
 	ReasonBraked  = "FailoverBraked"
 	ReasonResumed = "FailoverResumed"
 	// ReasonStarted: deployments begin to leave a lost cluster; ReasonDropped:
-	// it returned before all had left.
+	// it returned before all had left. That a drain begins or is taken back is
+	// told with the change itself, by the store.
 	ReasonStarted = "FailoverStarted"
 	ReasonDropped = "FailoverDropped"
-	// ReasonDrainStarted: deployments begin to leave a drained cluster.
-	ReasonDrainStarted = "DrainStarted"
 )
 
 // AllClusters is the name of events that are about all clusters together.

@@ -48,6 +48,8 @@ type Deployment struct {
 	// configured one.
 	Failover   bool
 	Toleration *time.Duration
+	// Stranded: it was asked to leave a cluster, and no other one fits.
+	Stranded bool
 	// Placed are the clusters in which it has a place, Avoided those that it
 	// left.
 	Placed  []string
@@ -106,6 +108,8 @@ type Decisions struct {
 	// Waiting counts, by cluster, the deployments that are to leave it and have
 	// not: those asked for included, those held by the brake not.
 	Waiting map[string]int
+	// Drains tells of each cluster that is being drained how far that is.
+	Drains map[string]Drain
 	// Held is how many evictions the brake holds back.
 	Held int
 	// Lost of Known clusters look lost.
@@ -114,6 +118,14 @@ type Decisions struct {
 	Memory Memory
 	// Next is when something is due that no change announces; zero: nothing is.
 	Next time.Time
+}
+
+// Drain is how far a cluster is that is being drained.
+type Drain struct {
+	// Leaving counts the deployments that are placed there and may still leave.
+	Leaving int
+	// Staying are those that were asked to leave and fit nowhere else, sorted.
+	Staying []string
 }
 
 // Eviction is a decision that a deployment leaves a cluster.

@@ -20,47 +20,33 @@ func (r *run) tell(ctx context.Context, in State, d Decisions, views map[string]
 			"%d of %d clusters look lost, more than half: nothing is evicted until that is over", d.Lost, d.Known))
 	case before && !after:
 		events = append(events, r.event(model.EventNormal, AllClusters, ReasonResumed,
-			"%d of %d clusters look lost, no more than half for %v: evictions go on", d.Lost, d.Known, r.cfg.BrakeHoldOff))
+			"clusters that look lost: %d of %d, no more than half for %v; evictions go on", d.Lost, d.Known, r.cfg.BrakeHoldOff))
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Waiting)) {
 		view, exists := views[name]
-		if r.waiting[name] > 0 || !exists {
-			continue
+		if r.waiting[name] > 0 || !exists || view.Spec.Draining || r.told(ctx, name, ReasonStarted, begun(view)) {
+			continue // told already; a drain when it was asked for
 		}
-		if event := r.started(view, d.Waiting[name]); !r.told(ctx, name, event.Reason, begun(view)) {
-			events = append(events, event)
-		}
+		events = append(events, r.event(model.EventWarning, name, ReasonStarted,
+			"cluster %s has been lost for too long: %s to leave it where another cluster fits", name, model.Counted(d.Waiting[name], "deployment")))
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.waiting)) {
 		cluster, exists := in.Clusters[name]
-		if !exists || d.Waiting[name] > 0 || cluster.Draining || cluster.Status == model.ClusterUnhealthy {
-			continue // gone, not done, or done: all have left
+		_, drain := r.drains[name]
+		if !exists || d.Waiting[name] > 0 || drain || cluster.Draining || cluster.Status == model.ClusterUnhealthy {
+			continue // gone, not done, told when the drain was taken back, or done: all have left
 		}
 		if count := r.waiting[name] - r.left(d, name); count > 0 {
 			events = append(events, r.event(model.EventNormal, name, ReasonDropped,
-				"deployments need not leave cluster %s any more: %d evictions are dropped", name, count))
+				"cluster %s need not be left any more: dropped %s", name, model.Counted(count, "eviction")))
 		}
 	}
 	return events
 }
 
-// started is the event of a cluster that deployments begin to leave.
-func (r *run) started(view inventory.ClusterView, count int) model.Event {
-	name := view.Spec.Name
-	if view.Spec.Draining {
-		return r.event(model.EventNormal, name, ReasonDrainStarted,
-			"cluster %s is drained: %d deployments leave it where another cluster fits", name, count)
-	}
-	return r.event(model.EventWarning, name, ReasonStarted,
-		"cluster %s has been lost for too long: %d deployments leave it where another cluster fits", name, count)
-}
-
-// begun is when what makes deployments leave a cluster began.
+// begun is when a cluster was lost.
 func begun(view inventory.ClusterView) time.Time {
-	switch {
-	case view.Spec.Draining && view.Spec.UpdatedAt != nil:
-		return *view.Spec.UpdatedAt
-	case view.Health.Since != nil:
+	if view.Health.Since != nil {
 		return *view.Health.Since
 	}
 	return time.Time{}
