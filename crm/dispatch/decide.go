@@ -106,7 +106,7 @@ func (q question) rollout(revision uint64, haven refuge) rollout {
 	d := q.s.deployment
 	r := rollout{
 		before: d.RolloutStatus, generation: d.Generation, revision: revision,
-		places: placesNow(q.w, q.units, q.open), unknown: q.w.plan.UnknownEnvs,
+		places: placesNow(q.w, q.units, q.open), unknown: q.w.plan.Missing(),
 		partial: q.cfg.RollbackOnPartial, deadline: q.cfg.ProgressDeadline, refuge: haven,
 		stood: q.insight.stood, now: q.now,
 	}

@@ -176,7 +176,7 @@ func (o observer) ready() model.Condition {
 			running++
 		}
 	}
-	total := len(o.w.plan.Units) + len(o.w.plan.UnknownEnvs)
+	total := len(o.w.plan.Units) + len(o.w.plan.Missing())
 	if running < total {
 		return verdict(ConditionReady, model.ConditionFalse, "UnitsNotRunning", "%d of %d units run", running, total)
 	}
@@ -208,7 +208,7 @@ func (o observer) condition() model.DeploymentCondition {
 	switch {
 	case o.w.awaits():
 		return model.DeploymentPending
-	case o.w.unplanned || len(o.w.plan.UnknownEnvs) > 0 || o.givenUp():
+	case o.w.unplanned || len(o.w.plan.Missing()) > 0 || o.givenUp():
 		return model.DeploymentDown
 	}
 	worst := model.DeploymentRunning
