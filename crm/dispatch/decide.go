@@ -14,8 +14,10 @@ type question struct {
 	units []model.UnitStatus
 	w     wish
 	cfg   Config
-	// known tells whether a cluster exists, open whether it may be called.
+	// known tells whether a cluster exists, open whether it may be called, health
+	// how it is.
 	known, open func(cluster string) bool
+	health      func(cluster string) (health model.ClusterHealth, known bool)
 	// now is the time to record; what is waited for is measured by the insight.
 	now     time.Time
 	insight insight

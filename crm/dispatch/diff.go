@@ -218,20 +218,6 @@ func changes(before, after []model.UnitStatus) (put []model.UnitStatus, remove [
 	return put, remove
 }
 
-func sameUnit(a, b model.UnitStatus) bool {
-	same := a.LastTransitionTime.Equal(b.LastTransitionTime) && sameTime(a.NextRetryAt, b.NextRetryAt)
-	a.LastTransitionTime, b.LastTransitionTime = time.Time{}, time.Time{}
-	a.NextRetryAt, b.NextRetryAt = nil, nil
-	return same && a == b
-}
-
-func sameTime(a, b *time.Time) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Equal(*b)
-}
-
 func refOf(record model.UnitStatus) storage.UnitRef {
 	return storage.UnitRef{Cluster: record.Cluster, Unit: record.ID}
 }

@@ -18,6 +18,9 @@ const (
 	ConditionReady      = "Ready"
 	// ConditionProgressing tells how the rollout of the newest revision goes.
 	ConditionProgressing = "Progressing"
+	// ConditionReachable tells whether the clusters with units can be asked, that
+	// is, whether the others say how things are or how they last were.
+	ConditionReachable = "Reachable"
 )
 
 // ReasonStranded is the reason of ConditionPlanned when the deployment should
@@ -41,7 +44,7 @@ type view struct {
 func (q question) observe(v view) model.DeploymentObserved {
 	o := observer{question: q, view: v, wanted: wantedRecords(q.w, v.records)}
 	d := q.s.deployment
-	verdicts := []model.Condition{o.planned(), o.dispatched(), o.ready(), o.progressing()}
+	verdicts := []model.Condition{o.planned(), o.dispatched(), o.ready(), o.progressing(), o.reachable()}
 	for i := range verdicts {
 		verdicts[i].LastTransitionTime = transitionTime(d.Conditions, verdicts[i], q.now)
 	}
@@ -168,7 +171,7 @@ func (o observer) ready() model.Condition {
 	case o.w.unplanned:
 		return verdict(ConditionReady, model.ConditionFalse, "NotPlanned", "there is no plan to carry out")
 	case o.givenUp():
-		return verdict(ConditionReady, model.ConditionFalse, "RolledBack", "the generation was given up")
+		return verdict(ConditionReady, model.ConditionFalse, "RolledBack", "revision %d was given up", o.progress.Revision)
 	}
 	running := 0
 	for _, unit := range o.wanted {
@@ -300,47 +303,4 @@ func clustersOf(units []model.UnitStatus) []string {
 		clusters = append(clusters, unit.Cluster)
 	}
 	return slices.Compact(clusters)
-}
-
-// sameObserved compares what is written; the deletion mark is the store's.
-func sameObserved(a, b model.DeploymentObserved) bool {
-	return a.ObservedGeneration == b.ObservedGeneration && a.Condition == b.Condition && a.Revision == b.Revision &&
-		slices.EqualFunc(a.Conditions, b.Conditions, sameCondition) && sameSummary(a.Status, b.Status) &&
-		sameRollout(a.RolloutStatus, b.RolloutStatus) &&
-		plan.SamePlaces(a.PlacedOn, b.PlacedOn) && slices.EqualFunc(a.AvoidedClusters, b.AvoidedClusters, sameAvoided)
-}
-
-func sameAvoided(a, b model.AvoidedCluster) bool {
-	return a.Cluster == b.Cluster && a.Reason == b.Reason && a.Message == b.Message && a.Since.Equal(b.Since)
-}
-
-func sameRollout(a, b *model.RolloutStatus) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	one, other := *a, *b
-	one.Since, other.Since = time.Time{}, time.Time{}
-	return one == other && a.Since.Equal(b.Since)
-}
-
-func sameCondition(a, b model.Condition) bool {
-	same := a.LastTransitionTime.Equal(b.LastTransitionTime)
-	a.LastTransitionTime, b.LastTransitionTime = time.Time{}, time.Time{}
-	return same && a == b
-}
-
-func sameSummary(a, b *model.DeploymentStatusSummary) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.ReplicationFactor == b.ReplicationFactor && a.LastError == b.LastError &&
-		slices.Equal(a.SelectedEnvs, b.SelectedEnvs) &&
-		sameFigure(a.AchievedQuorumAvailability, b.AchievedQuorumAvailability)
-}
-
-func sameFigure(a, b *float64) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return *a == *b
 }

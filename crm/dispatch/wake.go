@@ -22,6 +22,8 @@ type clusterNews struct {
 	returned bool
 	// probed: it was looked at for the first time.
 	probed bool
+	// reach: it can be asked again, or no longer.
+	reach bool
 }
 
 func (n clusterNews) none() bool { return n == clusterNews{} }
@@ -39,6 +41,7 @@ func newsOf(c inventory.Change) clusterNews {
 		returned: usable(c.After.Health) && !usable(c.Before.Health) ||
 			c.After.Health.Status == model.ClusterHealthy && c.Before.Health.Status != model.ClusterHealthy,
 		probed: isUnprobed(c.Before.Health.Reason) && !isUnprobed(c.After.Health.Reason),
+		reach:  reachChanged(c.Before.Health, c.After.Health),
 	}
 }
 
@@ -71,7 +74,7 @@ func (r *run) clusterChanged(c inventory.Change) {
 		r.changed[c.Cluster] = clusterNews{
 			came: known.came || news.came, went: known.went || news.went,
 			document: known.document || news.document, returned: known.returned || news.returned,
-			probed: known.probed || news.probed,
+			probed: known.probed || news.probed, reach: known.reach || news.reach,
 		}
 	}
 	r.mu.Unlock()
@@ -107,7 +110,7 @@ func (r *run) tellOf(ctx context.Context, cluster string, news clusterNews) {
 	if news.returned {
 		r.clusterReturned(cluster)
 	}
-	if news.document || news.came || news.went {
+	if news.document || news.came || news.went || news.reach {
 		for _, deployment := range r.deps.Inventory.DeploymentsOn(cluster) {
 			r.queue.addPassing(deployment)
 		}
