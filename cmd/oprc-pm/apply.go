@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/oprc/oprc-pm/internal/client"
+	"github.com/oprc/oprc-pm/model"
 )
 
 // defaultWait is how long --wait without a duration waits.
@@ -135,7 +138,7 @@ func (p *program) applyManifests(ctx context.Context, c *client.Client, set mani
 	for _, pkg := range set.packages {
 		result, err := c.PutPackage(ctx, pkg, client.WriteOptions{Force: set.force})
 		if err != nil {
-			return nil, fmt.Errorf("apply package/%s: %w", pkg.Name, err)
+			return nil, fmt.Errorf("apply package/%s: %w%s", pkg.Name, err, forceHint(err, set.force))
 		}
 		changed[pkg.Name] = result.Status != "unchanged"
 		p.printWritten("package", pkg.Name, result)
@@ -150,6 +153,16 @@ func (p *program) applyManifests(ctx context.Context, c *client.Client, set mani
 		applied = append(applied, appliedDeployment{d.Key, result.Index, result.Generation, changed[d.PackageName]})
 	}
 	return applied, nil
+}
+
+// forceHint tells the way out when a package was refused because a deployed class
+// would vanish.
+func forceHint(err error, forced bool) string {
+	failed, ok := errors.AsType[*model.Error](err)
+	if forced || !ok || failed.Code != model.CodeConflict || !slices.ContainsFunc(failed.Problems, func(p model.Problem) bool { return p.Path == "classes" }) {
+		return ""
+	}
+	return "\n--force stores it all the same: those deployments go on running what they run"
 }
 
 func (p *program) printWritten(kind, name string, result client.WriteResult) {

@@ -225,20 +225,39 @@ func (d *deletion) waitGone(ctx context.Context) error {
 	if wait == 0 {
 		wait = defaultWait
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, wait, errWaitOver)
+	waiting, cancel := context.WithTimeoutCause(ctx, wait, errWaitOver)
 	defer cancel()
 	for len(d.leaving) > 0 {
-		err := d.waitOne(ctx, d.leaving[0])
+		err := d.waitOne(waiting, d.leaving[0])
 		switch {
 		case err == nil:
 			d.leaving = d.leaving[1:]
-		case errors.Is(context.Cause(ctx), errWaitOver):
-			return timeoutf("after %v deployment/%s still has units; its delete goes on", wait, d.leaving[0])
+		case errors.Is(context.Cause(waiting), errWaitOver):
+			return timeoutf("after %v deployment/%s still has units%s; its delete goes on", wait, d.leaving[0], d.left(ctx, d.leaving[0]))
 		case model.CodeOf(err) != model.CodeGone:
 			return fmt.Errorf("wait for the end of deployment/%s: %w", d.leaving[0], err)
 		}
 	}
 	return nil
+}
+
+// left says where the units of a deployment are and what keeps them, as far as
+// that can be found out.
+func (d *deletion) left(ctx context.Context, key string) string {
+	ctx, cancel := context.WithTimeout(ctx, askingFor)
+	defer cancel()
+	units, err := d.c.ListUnits(ctx, key)
+	if err != nil || len(units) == 0 {
+		return ""
+	}
+	places := make([]string, len(units))
+	for i, u := range units {
+		places[i] = u.Cluster
+		if text := unitText(u); text != "" {
+			places[i] += " (" + cell(text) + ")"
+		}
+	}
+	return " in " + model.NameList(places)
 }
 
 func (d *deletion) waitOne(ctx context.Context, key string) error {

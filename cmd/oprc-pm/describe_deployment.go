@@ -75,7 +75,7 @@ func (d *description) deploymentFields(dep model.Deployment, cause string) {
 	d.fields("Deployment", dep.Key, "Package", dep.PackageName, "Class", dep.ClassKey,
 		"Condition", conditionText(dep), "Environments", strings.Join(dep.TargetEnvs, ", "), "Placed in", placesText(dep.PlacedOn),
 		"Requirements", requirementsText(dep.NFRRequirements), "Availability", availability,
-		"Generation", metaText(dep.Meta), "Observed", observed, "Rollout", rollout,
+		"Generation", metaText(dep.Meta), "Observed", observed, "Rollout", rollout, "Next", rolloutNext(dep),
 		"Created", d.when(dep.CreatedAt), "Updated", d.when(dep.UpdatedAt),
 		"Delete since", d.when(dep.DeletionRequestedAt), "Last error", lastError)
 }

@@ -62,25 +62,32 @@ func placed(at []model.PlacedCluster, failover *model.Failover) model.Deployment
 	return d
 }
 
-// An automatic return is a rollout of its own that succeeds; what was asked for
-// did not.
+// A return to an earlier revision is a rollout of its own that succeeds; what was
+// asked for did not.
 func TestRolloutStatusTellsWhatWasTakenBack(t *testing.T) {
 	t.Parallel()
 	server := startNode(t)
 	edge := addSim(t, server, "edge-1")
 	brokenImages(edge, "img:bad")
-	text := func(image string) string {
-		return strings.Replace(shopWith("target_envs: [edge-1], functions: [{function_key: F, provision_config: {container_image: \"img:1\"}}], rollout: {wave: 1, progress_deadline: 2s, on_failure: rollback}"),
-			"{container_image: \"img:1\"}}], rollout", "{container_image: \""+image+"\"}}], rollout", 1)
+	good := shopWith("target_envs: [edge-1]")
+	cli(t, server, good, "apply", "-f", "-", "--wait=20s").want(t, exitOK)
+	cli(t, server, strings.Replace(good, "img:1", "img:bad", 1), "apply", "-f", "-").want(t, exitOK)
+	waitFor(t, "the rollout goes on", func() error {
+		if r := cli(t, server, "", "rollout", "status", "D").want(t, exitOK); !strings.Contains(r.out, "revision 2 runs in 0 of 1 clusters") {
+			return fmt.Errorf("%s", r.out)
+		}
+		return nil
+	})
+	status := inBackground(t, []string{"OPRC_SERVER=" + server}, "rollout", "status", "D", "--wait=20s")
+	waitForText(t, &status.out, "Progressing")
+	cli(t, server, "", "rollout", "undo", "D").want(t, exitOK)
+	if code := <-status.code; code != exitFailure {
+		t.Errorf("exit code %d\n%s%s", code, status.out.String(), status.err.String())
 	}
-	cli(t, server, text("img:1"), "apply", "-f", "-", "--wait=20s").want(t, exitOK)
-	cli(t, server, text("img:bad"), "apply", "-f", "-").want(t, exitOK)
-	r := cli(t, server, "", "rollout", "status", "D", "--wait=20s").want(t, exitFailure)
+	contains(t, status.err.String(), "error: what deployment/D was to run was taken back: return to revision 1; describe deployment tells why\n")
+	r := cli(t, server, "", "rollout", "status", "D", "--wait=20s").want(t, exitOK)
 	contains(t, r.out, "deployment/D Complete: revision 3 (return to revision 1) runs in 1 of 1 clusters\n")
-	contains(t, r.err, "error: what deployment/D was to run was taken back: return to revision 1; describe deployment tells why\n")
-	r = cli(t, server, "", "rollout", "status", "D").want(t, exitOK)
-	contains(t, r.out, "deployment/D Complete: revision 3 (return to revision 1) runs")
-	contains(t, cli(t, server, "", "describe", "deployment", "D").want(t, exitOK).out, "Complete: revision 3 (return to revision 1) runs", "RolledBack")
+	contains(t, cli(t, server, "", "describe", "deployment", "D").want(t, exitOK).out, "Complete: revision 3 (return to revision 1) runs")
 }
 
 // What is paused does not get on by itself, so nobody waits for it.
@@ -135,4 +142,38 @@ warning: 7 more clusters did not answer; what they hold is missing here
 `)
 	// A member that is gone is known by its address only.
 	equal(t, memberColumns[0].value(storage.Member{ClusterAddr: "10.0.0.2:7000"}, time.Time{}), "10.0.0.2:7000")
+}
+
+// A rollout that failed tells which unit does not run, why, and what can be done.
+func TestRolloutStatusOfAFailure(t *testing.T) {
+	t.Parallel()
+	server := startNode(t)
+	edge := addSim(t, server, "edge-1")
+	edge.SetFaults(sim.Faults{Units: []sim.UnitFault{{Image: "img:bad", Condition: "Down", Message: "no such image"}}})
+	text := strings.Replace(shopWith("target_envs: [edge-1], rollout: {progress_deadline: 1s, on_failure: pause}"), "img:1", "img:bad", 1)
+	r := cli(t, server, text, "apply", "-f", "-", "--wait=20s").want(t, exitFailure)
+	contains(t, r.err, "edge-1: no such image")
+	waitFor(t, "the rollout has failed", func() error {
+		r := cli(t, server, "", "rollout", "status", "D").want(t, exitOK)
+		if regexp.MustCompile(`Failed: revision 1 .*; rollout resume tries it again, rollout undo goes back\n  c-\w+ in edge-1 is DOWN: no such image\n`).MatchString(r.out) {
+			return nil
+		}
+		return fmt.Errorf("%s", r.out)
+	})
+
+	// A delete that does not end says where it waits.
+	edge.SetFaults(sim.Faults{Refuse: true})
+	r = cli(t, server, "", "delete", "deployment", "D", "--wait=1s").want(t, exitUnavailable)
+	contains(t, r.err, "error: after 1s deployment/D still has units in edge-1")
+}
+
+// Who may not drop a class that is deployed is told how it can be done.
+func TestApplyTellsHowToDropAClass(t *testing.T) {
+	t.Parallel()
+	server := startNode(t)
+	cli(t, server, shopWith("target_envs: [oaas-1]"), "apply", "-f", "-", "--wait=20s").want(t, exitOK)
+	without := "name: shop\nclasses: []\n"
+	r := cli(t, server, without, "apply", "-f", "-").want(t, exitConflict)
+	contains(t, r.err, `class "C" is missing but deployed (D)`, "--force stores it all the same")
+	cli(t, server, without, "apply", "--force", "-f", "-").want(t, exitOK)
 }

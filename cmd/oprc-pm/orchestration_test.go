@@ -322,7 +322,7 @@ func TestWaitTellsAFailedRollout(t *testing.T) {
 	r := cli(t, server, text("img:bad", "pause"), "apply", "-f", "-", "--wait=20s").want(t, exitFailure)
 	contains(t, r.err, "error: the rollout of deployment/D has failed: ")
 	cli(t, server, "", "rollout", "status", "D", "--wait=20s").want(t, exitFailure)
-	contains(t, cli(t, server, "", "describe", "deployment", "D").want(t, exitOK).out, "DEPLOYING", "the cluster says: no such image")
+	contains(t, cli(t, server, "", "describe", "deployment", "D").want(t, exitOK).out, "DEPLOYING", "no such image", "Next:          rollout resume tries it again, rollout undo goes back\n")
 
 	edge.SetFaults(sim.Faults{})
 	equal(t, cli(t, server, "", "rollout", "resume", "D").want(t, exitOK).out, "deployment/D resumed\n")
