@@ -90,11 +90,11 @@ func statusFromRecord(status model.CRMStatus, record *crmpb.ClassRuntimeSummary)
 		}
 		return status
 	}
-	said := "nothing"
+	said := "no state"
 	if status.Message != nil && *status.Message != "" {
-		said = fmt.Sprintf("%q", *status.Message)
+		said = fmt.Sprintf("for a state only %q", *status.Message)
 	}
-	text := Printable("the CRM has the unit, says " + said + " of its state, and no record tells whether it runs")
+	text := Printable("nothing tells whether it runs: no record, and " + said)
 	status.Message = &text
 	return status
 }
@@ -104,8 +104,11 @@ func statusFromRecord(status model.CRMStatus, record *crmpb.ClassRuntimeSummary)
 func recordMessage(state *crmpb.ClassRuntimeStatus) string {
 	texts := []string{state.GetMessage()}
 	for _, function := range state.GetFunctions() {
-		if function == nil || function.Ready == nil || function.GetReady() || function.GetReason()+function.GetMessage() == "" {
+		if function == nil || function.Ready == nil || function.GetReady() {
 			continue
+		}
+		if function.GetReason() == "" && (function.GetMessage() == "" || function.GetMessage() == state.GetMessage()) {
+			continue // it says nothing more
 		}
 		texts = append(texts, function.GetFunctionKey(), function.GetReason(), function.GetMessage())
 		break

@@ -67,6 +67,7 @@ func TestGRPCStatusAsksForTheRecord(t *testing.T) {
 	bad := proto.Clone(pending).(*crmpb.ClassRuntimeSummary)
 	bad.Status.Functions = []*crmpb.FunctionStatus{
 		{FunctionKey: "Cart.ok", Ready: proto.Bool(true), Message: proto.String("fine")}, nil,
+		{FunctionKey: "Cart.same", Ready: proto.Bool(false), Message: proto.String("Pending")},
 		{FunctionKey: "Cart.add", Ready: proto.Bool(false), Reason: proto.String("ImagePullBackOff"), Message: proto.String("no img:bad")},
 	}
 	one := func(r *crmpb.ClassRuntimeSummary) proto.Message { return &crmpb.GetClassRuntimeResponse{Deployment: r} }
@@ -113,13 +114,13 @@ func TestGRPCStatusAsksForTheRecord(t *testing.T) {
 		},
 		"a record that does not know": {
 			message: "found", runtime: one(record(crmpb.DeploymentCondition_DEPLOYMENT_CONDITION_UNKNOWN, 0, "hm")),
-			state: "Unknown", phase: "UNKNOWN", text: `says "found" of its state`, calls: both,
+			state: "Unknown", phase: "UNKNOWN", text: `for a state only "found"`, calls: both,
 		},
 		"an answer without a record": {
-			message: "found", runtime: one(nil), state: "Unknown", phase: "UNKNOWN", text: `says "found" of its state`, calls: both,
+			message: "found", runtime: one(nil), state: "Unknown", phase: "UNKNOWN", text: `for a state only "found"`, calls: both,
 		},
 		"a record that went meanwhile is no lost unit": {
-			message: "found", runtimeErr: refused(codes.NotFound), state: "Unknown", phase: "UNKNOWN", text: "no record tells", calls: both,
+			message: "found", runtimeErr: refused(codes.NotFound), state: "Unknown", phase: "UNKNOWN", text: "nothing tells whether it runs: no record", calls: both,
 		},
 		"no call for a record, but a list": {
 			message: "found", runtimeErr: refused(codes.Unimplemented), list: list(nil, &crmpb.ClassRuntimeSummary{Id: "u0"}, pending),
@@ -132,15 +133,15 @@ func TestGRPCStatusAsksForTheRecord(t *testing.T) {
 		},
 		"a list without it": {
 			message: "found", runtimeErr: refused(codes.Unimplemented), list: list(&crmpb.ClassRuntimeSummary{Id: "u0"}),
-			state: "Unknown", phase: "UNKNOWN", text: "no record tells", calls: append(all[:3:3], methodList),
+			state: "Unknown", phase: "UNKNOWN", text: "nothing tells whether it runs: no record", calls: append(all[:3:3], methodList),
 		},
 		"neither": {
 			message: "found", runtimeErr: refused(codes.Unimplemented), listErr: refused(codes.Unimplemented),
-			state: "Unknown", phase: "UNKNOWN", text: `the CRM has the unit, says "found" of its state, and no record tells whether it runs`, calls: all,
+			state: "Unknown", phase: "UNKNOWN", text: `nothing tells whether it runs: no record, and for a state only "found"`, calls: all,
 		},
 		"neither, and nothing said": {
 			runtimeErr: refused(codes.Unimplemented), listErr: refused(codes.Unimplemented),
-			state: "Unknown", phase: "UNKNOWN", text: "the CRM has the unit, says nothing of its state, and no record tells whether it runs", calls: all,
+			state: "Unknown", phase: "UNKNOWN", text: "nothing tells whether it runs: no record, and no state", calls: all,
 		},
 		"a record later": {message: "found", runtimeErr: refused(codes.Unavailable), want: ClassRetryable, calls: both},
 		"a list later": {
