@@ -68,7 +68,7 @@ const (
 	RolloutProgressing RolloutPhase = "Progressing"
 	RolloutPaused      RolloutPhase = "Paused"
 	RolloutFailed      RolloutPhase = "Failed"
-	// RolloutRolledBack: the generation was given up. Its units are removed, or
+	// RolloutRolledBack: the revision was given up. Its units are removed, or
 	// a new generation with the content of the last good revision was made.
 	RolloutRolledBack RolloutPhase = "RolledBack"
 	RolloutComplete   RolloutPhase = "Complete"
@@ -130,10 +130,20 @@ type Revision struct {
 	GoodSince *time.Time `json:"good_since,omitempty"`
 	// Cause says why it exists, when a rollback made it.
 	Cause string `json:"cause,omitempty"`
+	// Changed says what became another one with it: RevisionDeployment and so on;
+	// empty of a deployment's first, and where only planning changed.
+	Changed string `json:"changed,omitempty"`
 	// Deployment is the user's document, with the functions as they were
 	// resolved from the package.
 	Deployment Deployment `json:"deployment"`
 }
+
+// What changed with a Revision.
+const (
+	RevisionDeployment = "deployment"
+	RevisionPackage    = "package"
+	RevisionBoth       = "deployment and package"
+)
 
 // Way returns the strategy of a rollout, that of a nil one too: what it says,
 // else waves when it has a setting of waves.

@@ -31,7 +31,9 @@ type decision struct {
 	observed model.DeploymentObserved
 	// revision is to be written, when not nil.
 	revision *model.Revision
-	events   []model.Event
+	// name is what the revision is called for people.
+	name   string
+	events []model.Event
 	// forget: nothing is left of a deleted deployment.
 	forget bool
 	// returnTo is a document to be put in place of the deployment's.
@@ -55,14 +57,14 @@ func decide(q question, l lookup) decision {
 	}
 	revision, isNew := nextRevision(q.s, q.w.plan, l, q.now)
 	haven, target := refugeOf(q.s, q.w.plan, l)
-	roll := q.rollout(revision.Revision, haven)
+	roll := q.rollout(revision, haven)
 	p := roll.advance()
 	rolledBack := p.status.Phase == model.RolloutRolledBack
 	if p.asksRefuge || rolledBack && haven == refugeUnknown {
 		return decision{asksRevisions: true}
 	}
 	places, moves := settlePlaces(q.s.deployment.PlacedOn, q.w.plan.Placed, q.units)
-	d := decision{again: p.again}
+	d := decision{again: p.again, name: roll.name}
 	d.units = diff(step{
 		wish: q.w, start: p.start, places: places, known: q.known, open: q.open, revision: revision.Revision,
 		hold: rolledBack && haven == refugeElsewhere, withdraw: rolledBack && haven != refugeElsewhere,
@@ -104,10 +106,10 @@ func (q question) decideWithoutPlan() decision {
 }
 
 // rollout is the deployment's rollout as it stands.
-func (q question) rollout(revision uint64, haven refuge) rollout {
+func (q question) rollout(revision model.Revision, haven refuge) rollout {
 	d := q.s.deployment
 	r := rollout{
-		before: d.RolloutStatus, generation: d.Generation, revision: revision,
+		before: d.RolloutStatus, generation: d.Generation, revision: revision.Revision, name: nameOf(revision, d.PackageName),
 		places: placesNow(q.w, q.units, q.open), unknown: q.w.plan.Missing(),
 		partial: q.cfg.RollbackOnPartial, deadline: q.cfg.ProgressDeadline, refuge: haven,
 		stood: q.insight.stood, now: q.now,

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -22,7 +23,7 @@ type step struct {
 	places []model.PlacedCluster
 	// known tells whether a cluster exists, open whether it may be called.
 	known, open func(cluster string) bool
-	// revision and generation that new units belong to.
+	// revision that new units belong to.
 	revision uint64
 }
 
@@ -75,7 +76,7 @@ func (s step) move(record model.UnitStatus, wanted map[storage.UnitRef]bool, sel
 		return record
 	case s.withdraw:
 		if isWanted || !couldServe(record) {
-			return enter(record, model.UnitDeleting, "the generation was given up", now)
+			return enter(record, model.UnitDeleting, fmt.Sprintf("revision %d was given up", s.revision), now)
 		}
 		return record
 	case isWanted:

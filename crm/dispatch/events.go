@@ -31,7 +31,7 @@ func (q question) planEvents(d decision, moves []movement) []model.Event {
 	events = append(events, q.placeEvents(d, moves)...)
 	events = append(events, q.fitEvents(d)...)
 	events = append(events, q.unitEvents(d)...)
-	events = append(events, q.rolloutEvents(d.observed.RolloutStatus)...)
+	events = append(events, q.rolloutEvents(d.observed.RolloutStatus, d.name)...)
 	if isTrue(d.observed.Conditions, ConditionReady) && !isTrue(q.s.deployment.Conditions, ConditionReady) {
 		events = append(events, q.event(model.EventNormal, "DeploymentRunning", "runs in %s", model.NameList(q.w.selected())))
 	}
@@ -112,8 +112,9 @@ func (q question) unitEvents(d decision) []model.Event {
 }
 
 // rolloutEvents tells of the steps of a rollout. The first revision of a
-// deployment is no rollout as long as nothing goes wrong.
-func (q question) rolloutEvents(now *model.RolloutStatus) []model.Event {
+// deployment is no rollout as long as nothing goes wrong. name is what the revision
+// is called.
+func (q question) rolloutEvents(now *model.RolloutStatus, name string) []model.Event {
 	before := q.s.deployment.RolloutStatus
 	if now == nil {
 		return nil
@@ -128,7 +129,7 @@ func (q question) rolloutEvents(now *model.RolloutStatus) []model.Event {
 	}
 	another := before == nil || before.Generation != now.Generation || before.Revision != now.Revision
 	if now.Revision > 1 && (before == nil || before.Revision != now.Revision) {
-		add(model.EventNormal, "RolloutStarted", "revision %d is rolled out to %d clusters", now.Revision, now.Total)
+		add(model.EventNormal, "RolloutStarted", "%s is rolled out to %d clusters", name, now.Total)
 	}
 	if now.Phase == was && !another {
 		return events
@@ -142,9 +143,9 @@ func (q question) rolloutEvents(now *model.RolloutStatus) []model.Event {
 			add(model.EventNormal, "RolloutPaused", "%s", now.Message)
 		}
 	case model.RolloutFailed:
-		add(model.EventWarning, "RolloutFailed", "revision %d: %s", now.Revision, now.Message)
+		add(model.EventWarning, "RolloutFailed", "%s: %s", name, now.Message)
 	case model.RolloutRolledBack:
-		add(model.EventWarning, "RolledBack", "generation %d was given up: %s", now.Generation, now.Message)
+		add(model.EventWarning, "RolledBack", "%s", now.Message) // it begins with the name
 	case model.RolloutComplete:
 		if before != nil && was != model.RolloutComplete && (now.Revision > 1 || was != model.RolloutProgressing) {
 			add(model.EventNormal, "RolloutComplete", "revision %d runs everywhere", now.Revision)

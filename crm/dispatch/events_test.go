@@ -40,9 +40,9 @@ func TestRolloutEvents(t *testing.T) {
 			q := question{now: later}
 			q.s.deployment.Key, q.s.deployment.RolloutStatus = "cart", c.before
 			var got []string
-			for _, event := range q.rolloutEvents(c.now) {
+			for _, event := range q.rolloutEvents(c.now, "revision 2") {
 				got = append(got, event.Reason)
-				if event.Kind != model.EventAboutDeployment || event.Name != "cart" || !event.At.Equal(later) || event.Message == "" && event.Reason != "RolloutFailed" && event.Reason != "RolloutPaused" {
+				if event.Kind != model.EventAboutDeployment || event.Name != "cart" || !event.At.Equal(later) || event.Message == "" && event.Reason != "RolledBack" && event.Reason != "RolloutPaused" {
 					t.Errorf("got %+v, want it about cart, now, with a message", event)
 				}
 			}

@@ -43,6 +43,7 @@ func nextRevision(s situation, p plan.Plan, l lookup, now time.Time) (revision m
 	if s.pkg != nil {
 		revision.PackageResourceVersion = s.pkg.ResourceVersion
 	}
+	revision.Changed = changedSince(s, revision)
 	for i := len(l.revisions) - 1; i >= 0; i-- {
 		if earlier := l.revisions[i]; earlier.Template == p.Template {
 			revision.Cause = fmt.Sprintf("return to revision %d", earlier.Revision)
@@ -50,6 +51,39 @@ func nextRevision(s situation, p plan.Plan, l lookup, now time.Time) (revision m
 		}
 	}
 	return revision, true
+}
+
+// changedSince says what a new revision comes of. A generation that has been acted
+// on already is not what changed.
+func changedSince(s situation, revision model.Revision) string {
+	if s.revision == nil {
+		return ""
+	}
+	acted := s.deployment.RolloutStatus
+	deployment := acted == nil || acted.Generation != s.deployment.Generation
+	pkg := s.revision.PackageResourceVersion != revision.PackageResourceVersion
+	switch {
+	case deployment && pkg:
+		return model.RevisionBoth
+	case deployment:
+		return model.RevisionDeployment
+	case pkg:
+		return model.RevisionPackage
+	}
+	return ""
+}
+
+// nameOf names a revision for people, with what it came of.
+func nameOf(revision model.Revision, pkg string) string {
+	switch revision.Changed {
+	case model.RevisionDeployment:
+		return fmt.Sprintf("revision %d (the deployment changed)", revision.Revision)
+	case model.RevisionPackage:
+		return fmt.Sprintf("revision %d (package %s changed)", revision.Revision, pkg)
+	case model.RevisionBoth:
+		return fmt.Sprintf("revision %d (the deployment and package %s changed)", revision.Revision, pkg)
+	}
+	return fmt.Sprintf("revision %d", revision.Revision)
 }
 
 // proven marks a revision that runs everywhere, and returns whether that is news.

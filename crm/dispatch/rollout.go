@@ -16,10 +16,12 @@ type rollout struct {
 	before *model.RolloutStatus
 	// generation and revision that are to run.
 	generation, revision uint64
-	places               []place
+	// name is what the revision is called for people.
+	name   string
+	places []place
 	// unknown are targets for which there is no place.
 	unknown []string
-	// partial: a generation that does not come up everywhere is given up.
+	// partial: a revision that does not come up everywhere is given up.
 	partial bool
 	// deadline holds when the spec names none.
 	deadline time.Duration
@@ -121,7 +123,8 @@ func (r rollout) giveUp(p *progress, failure string) {
 	case refugeHere:
 		p.status.Phase, p.status.Message = model.RolloutFailed, failure
 	default:
-		p.status.Phase, p.status.Message = model.RolloutRolledBack, failure
+		p.status.Phase = model.RolloutRolledBack
+		p.status.Message = fmt.Sprintf("%s was given up: %s", r.name, failure)
 	}
 }
 
