@@ -8,12 +8,15 @@ import "time"
 type ClusterHealth struct {
 	ClusterName string `json:"cluster_name"`
 	// Status is Healthy, Degraded, Unhealthy or Unknown.
-	Status       string    `json:"status"`
-	CRMVersion   *string   `json:"crm_version"`
-	LastSeen     time.Time `json:"last_seen"`
-	NodeCount    *uint32   `json:"node_count"`
-	ReadyNodes   *uint32   `json:"ready_nodes"`
-	Availability *float64  `json:"availability"`
+	Status     string    `json:"status"`
+	CRMVersion *string   `json:"crm_version"`
+	LastSeen   time.Time `json:"last_seen"`
+	// Stale: all this is what was recorded before the present leader began, which
+	// has not asked the CRM yet. It is never stored.
+	Stale        bool     `json:"stale,omitempty"`
+	NodeCount    *uint32  `json:"node_count"`
+	ReadyNodes   *uint32  `json:"ready_nodes"`
+	Availability *float64 `json:"availability"`
 	// Reason is CamelCase, for programs; Message is for people. Both explain
 	// Status and are empty for Healthy.
 	Reason  string `json:"reason,omitempty"`

@@ -41,6 +41,9 @@ var clusterColumns = []column[clusterRow]{
 		if c.Health.LastSeen.IsZero() || c.Health.Status == model.ClusterUnknown {
 			return ""
 		}
+		if c.Health.Stale {
+			return humanDuration(now.Sub(c.Health.LastSeen)) + " ago, stale"
+		}
 		return humanDuration(now.Sub(c.Health.LastSeen)) + " ago"
 	}},
 	{"REASON", false, func(c clusterRow, _ time.Time) string {
@@ -105,7 +108,7 @@ func labelsText(labels map[string]string) string {
 }
 
 // essence is a document without what moves all the time and is no news: when a
-// cluster was last seen.
+// cluster was last seen, and by whom.
 func essence(raw json.RawMessage) string {
 	var c struct {
 		Health map[string]json.RawMessage `json:"health"`
@@ -115,6 +118,7 @@ func essence(raw json.RawMessage) string {
 		return string(raw)
 	}
 	delete(c.Health, "last_seen")
+	delete(c.Health, "stale")
 	health, err := json.Marshal(c.Health)
 	if err != nil {
 		return string(raw)

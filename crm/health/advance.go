@@ -25,7 +25,8 @@ func advance(cfg Config, s state, o observation, now, wall time.Time) (next stat
 	}
 	s.settle(cfg, now, wall)
 	if s.health.Status != before.Status {
-		events = append(events, transition(before, s.health, s.name, wall))
+		events = append(events, transition(before, s.health, s.name, !s.known, wall))
+		s.known = s.known || !s.health.LastSeen.IsZero()
 	}
 	return s, significant(s.recorded, s.health), events
 }
@@ -173,7 +174,7 @@ func (s *state) settle(cfg Config, now, wall time.Time) {
 	} else {
 		s.held = ""
 	}
-	if shown.status != s.health.Status {
+	if shown.status != s.health.Status || s.health.Since == nil {
 		s.health.Since = &wall
 	}
 	s.health.Status, s.health.Reason, s.health.Message = shown.status, shown.reason, shown.message

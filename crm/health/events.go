@@ -9,7 +9,7 @@ import (
 
 // Reasons of the events about clusters.
 const (
-	// EventConnected: the first word of a cluster that is well.
+	// EventConnected: a cluster is well of which nothing was known before.
 	EventConnected = "ClusterConnected"
 	EventRecovered = "ClusterRecovered"
 	EventDegraded  = "ClusterDegraded"
@@ -17,19 +17,27 @@ const (
 	EventUnknown   = "ClusterUnknown"
 )
 
-// transition tells of a change of status.
-func transition(before, now model.ClusterHealth, name string, at time.Time) model.Event {
+// transition tells of a change of status; first: nobody was told yet what the
+// cluster says.
+func transition(before, now model.ClusterHealth, name string, first bool, at time.Time) model.Event {
+	was := "was " + before.Status
+	switch {
+	case first && now.LastSeen.IsZero():
+		was = "was never reached"
+	case first:
+		was = "first contact"
+	}
 	event := model.Event{
 		At: at, Type: model.EventWarning, Kind: model.EventAboutCluster, Name: name, Cluster: name,
-		Message: fmt.Sprintf("%s, was %s", now.Status, before.Status),
+		Message: now.Status + ", " + was,
 	}
 	if now.Reason != "" {
-		event.Message = fmt.Sprintf("%s, was %s: %s: %s", now.Status, before.Status, now.Reason, now.Message)
+		event.Message = fmt.Sprintf("%s, %s: %s: %s", now.Status, was, now.Reason, now.Message)
 	}
 	switch now.Status {
 	case model.ClusterHealthy:
 		event.Type, event.Reason = model.EventNormal, EventRecovered
-		if before.Status == model.ClusterUnknown && before.LastSeen.IsZero() {
+		if first {
 			event.Reason = EventConnected
 		}
 	case model.ClusterDegraded:

@@ -67,7 +67,7 @@ func (m *Monitor) Refresh(ctx context.Context, cluster string) (model.ClusterHea
 	case unusable:
 		v.status = model.ClusterUnknown
 	}
-	if v.status != s.health.Status {
+	if v.status != s.health.Status || s.health.Since == nil {
 		s.health.Since = &now
 	}
 	s.health.Status, s.health.Reason, s.health.Message = v.status, v.reason, v.message
@@ -95,14 +95,16 @@ func (r *run) refreshed(cluster string, o observation) (live model.ClusterHealth
 }
 
 // View is a recorded health as readers are to see it: with the time of the last
-// contact. The leader knows it. Other nodes know that a cluster recorded as
+// contact. The leader knows it once it has asked; until then, a moment after it
+// began, it says that what it tells is stale. Other nodes know that a cluster recorded as
 // answering had answered when the leader, from which they heard lastContact ago,
 // last probed it. A negative lastContact means never.
 func (m *Monitor) View(cluster string, recorded model.ClusterHealth, lastContact time.Duration) model.ClusterHealth {
 	seen := recorded.LastSeen
 	if r := m.running.Load(); r != nil {
-		if live, watched := r.lastSeen(cluster); watched {
-			seen = live
+		live, asked, watched := r.lastSeen(cluster)
+		if watched {
+			seen, recorded.Stale = live, !asked
 		}
 	} else if answering(recorded) && lastContact >= 0 {
 		seen = m.now().Add(-lastContact - m.cfg.Interval)
@@ -113,14 +115,16 @@ func (m *Monitor) View(cluster string, recorded model.ClusterHealth, lastContact
 	return recorded
 }
 
-func (r *run) lastSeen(cluster string) (time.Time, bool) {
+// lastSeen returns when a cluster last answered, and whether it was asked in this
+// run; watched is false for one that the run does not know.
+func (r *run) lastSeen(cluster string) (at time.Time, asked, watched bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.entries[cluster]
 	if e == nil {
-		return time.Time{}, false
+		return time.Time{}, false, false
 	}
-	return e.state.health.LastSeen, true
+	return e.state.health.LastSeen, !e.untouched, true
 }
 
 // answering tells whether a recorded health means that probes are answered; one

@@ -17,9 +17,11 @@ type run struct {
 	term uint64
 
 	// mu guards what follows. It is not held over calls.
-	mu       sync.Mutex
-	entries  map[string]*entry
-	schedule schedule
+	mu      sync.Mutex
+	entries map[string]*entry
+	// inherited is how many clusters there were when the run began.
+	inherited int
+	schedule  schedule
 	// dirty are clusters that may differ from what is recorded; events wait to
 	// be recorded with them.
 	dirty  map[string]bool
@@ -49,7 +51,9 @@ func (m *Monitor) Run(ctx context.Context, term uint64) {
 	unsubscribe := m.deps.Inventory.Subscribe(r.follow)
 	defer r.forgetAll()
 	defer unsubscribe()
-	for _, view := range m.deps.Inventory.Clusters() {
+	views := m.deps.Inventory.Clusters()
+	r.inherited = len(views)
+	for _, view := range views {
 		r.follow(inventory.Change{Cluster: view.Spec.Name, After: &view})
 	}
 	m.running.Store(r)
@@ -99,7 +103,7 @@ func (r *run) introduce(e *entry, view *inventory.ClusterView) {
 	e.spec, e.state = view.Spec, seed(r.m.cfg, name, view.Health, time.Now())
 	r.m.metrics.show(name, &e.state)
 	if e.begun.IsZero() {
-		r.plan(e, firstDelay(r.m.cfg, &e.state))
+		r.plan(e, firstDelay(r.m.cfg, &e.state, r.inherited))
 	}
 }
 
@@ -212,8 +216,13 @@ func (r *run) probed(ctx context.Context, e *entry, o observation, doubtful bool
 	if !o.absent {
 		e.absent = 0
 	}
+	first := e.untouched
 	n = r.take(e, o)
-	after := max(delay(r.m.cfg, &e.state)-time.Since(e.begun), r.m.cfg.Interval/10)
+	pause := delay(r.m.cfg, &e.state)
+	if first {
+		pause = secondDelay(r.m.cfg, &e.state)
+	}
+	after := max(pause-time.Since(e.begun), r.m.cfg.Interval/10)
 	if e.again {
 		e.again, after = false, 0
 	}

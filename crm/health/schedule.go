@@ -124,15 +124,30 @@ func (q *queue) first() *entry {
 	return q.entries[0]
 }
 
-// soon is how long after its beginning a run takes to probe all clusters that it
-// knows nothing good of.
-const soon = 250 * time.Millisecond
+// soon is how long after its beginning a run takes at most to begin the first
+// probes of so many clusters, and of all that it knows nothing good of.
+const (
+	soon      = 250 * time.Millisecond
+	soonCount = 100
+)
 
-// firstDelay is when a cluster is first probed in a run: at once when nothing
-// good is known of it, else some time within the interval.
-func firstDelay(cfg Config, s *state) time.Duration {
-	if s.health.Status != model.ClusterHealthy {
-		return rand.N(min(soon, cfg.Interval))
+// firstDelay is when a cluster is first probed in a run of so many: at once when
+// nothing good is known of it; else soon, since until then only what an earlier
+// leader recorded can be told.
+func firstDelay(cfg Config, s *state, clusters int) time.Duration {
+	within := soon
+	if s.health.Status == model.ClusterHealthy {
+		within = soon * time.Duration(1+clusters/soonCount)
+	}
+	return rand.N(min(within, cfg.Interval))
+}
+
+// secondDelay is the time from the first probe of a run to the second. They are
+// spread over the interval, as the first ones are not. A cluster that did not
+// answer has its interval: a hiccup at the beginning must not look like two.
+func secondDelay(cfg Config, s *state) time.Duration {
+	if s.suspect() {
+		return delay(cfg, s)
 	}
 	return rand.N(cfg.Interval)
 }

@@ -49,6 +49,9 @@ type state struct {
 	// health is what readers see, recorded what the store holds of it.
 	health, recorded model.ClusterHealth
 
+	// known: it was told what the cluster says, by this leader or one before.
+	known bool
+
 	// raw is the verdict before flapping is damped; candidate is the one that
 	// probes speak for meanwhile, seen times in a row.
 	raw, candidate verdict
@@ -137,6 +140,7 @@ func (o outcome) weight() int {
 // open, failures that were counted are not forgotten.
 func seed(cfg Config, name string, recorded model.ClusterHealth, now time.Time) state {
 	s := state{name: name, health: recorded, recorded: recorded, circuit: recorded.Circuit}
+	s.known = !recorded.LastSeen.IsZero()
 	s.raw = verdict{recorded.Status, recorded.Reason, recorded.Message}
 	if s.circuit == model.CircuitHalfOpen {
 		s.circuit = model.CircuitOpen
