@@ -122,10 +122,11 @@ func (d *description) placementSection(ctx context.Context, dep model.Deployment
 		}
 	}
 	d.section("Placement", t)
-	for _, line := range []string{planned.Message, planned.Shortfall} {
-		if line != "" {
-			d.p.printf("  %s\n", cell(line))
-		}
+	if planned.Message != "" {
+		d.p.printf("  %s\n", cell(planned.Message))
+	}
+	if planned.Shortfall != "" && !strings.Contains(planned.Message, planned.Shortfall) {
+		d.p.printf("  %s\n", cell(planned.Shortfall))
 	}
 	if len(planned.Stranded) > 0 {
 		d.p.printf("  cannot leave, since nothing else fits: %s\n", strings.Join(planned.Stranded, ", "))

@@ -177,3 +177,22 @@ func TestApplyTellsHowToDropAClass(t *testing.T) {
 	contains(t, r.err, `class "C" is missing but deployed (D)`, "--force stores it all the same")
 	cli(t, server, without, "apply", "--force", "-f", "-").want(t, exitOK)
 }
+
+// What cannot be placed is said once, also by a dry run, unless the files bring
+// what is missing.
+func TestDryRunWarnsOfWhatCannotBePlaced(t *testing.T) {
+	t.Parallel()
+	server := startNode(t)
+	nowhere := shopWith("placement: {selector: {zone: none}}")
+	r := cli(t, server, nowhere, "apply", "--dry-run=server", "-f", "-").want(t, exitOK)
+	contains(t, r.err, "warning: deployment/D cannot be placed (NoFit): ")
+	r = cli(t, server, nowhere, "plan", "-f", "-").want(t, exitFailure)
+	contains(t, r.out, "cannot be placed (NoFit): ")
+	if strings.Contains(r.out, "fewer clusters than needed") {
+		t.Errorf("said twice:\n%s", r.out)
+	}
+	r = cli(t, server, shopWith("target_envs: [mars]"), "apply", "--dry-run=server", "-f", "-").want(t, exitOK)
+	contains(t, r.err, "warning: deployment/D cannot be placed (UnknownEnvironment): ")
+	text := "clusters:\n  - {name: mars, base_url: \"http://crm.mars\"}\n---\n" + shopWith("target_envs: [mars]")
+	equal(t, cli(t, server, text, "apply", "--dry-run=server", "-f", "-").want(t, exitOK).err, "")
+}

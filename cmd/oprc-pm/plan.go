@@ -184,7 +184,7 @@ func (p *program) printPlanProblems(d client.Plan) {
 	if d.Reason != "" {
 		p.printf("  cannot be placed (%s): %s\n", d.Reason, cell(d.Message))
 	}
-	if d.Shortfall != "" {
+	if d.Shortfall != "" && !strings.Contains(d.Message, d.Shortfall) {
 		p.printf("  fewer clusters than needed: %s\n", cell(d.Shortfall))
 	}
 	if len(d.UnknownEnvs) > 0 {
@@ -306,12 +306,30 @@ func (p *program) dryRunManifests(ctx context.Context, c *client.Client, set man
 		p.printf("package/%s: %s (dry run)\n", pkg.ID, wouldText(pkg.Would))
 		for _, d := range pkg.Deployments {
 			if d.Changed() {
-				p.printf("deployment/%s: %s (dry run)\n", d.ID, wouldText(d.Would))
+				p.dryRunDeployment(d, set.clusters)
 			}
 		}
 	}
 	for _, d := range found.Deployments {
-		p.printf("deployment/%s: %s (dry run)\n", d.ID, wouldText(d.Would))
+		p.dryRunDeployment(d, set.clusters)
 	}
 	return nil
+}
+
+// dryRunDeployment says what an apply would do to a deployment, and warns when
+// that would not make it run as asked for. What it lacks may come with the same
+// files: coming are their clusters.
+func (p *program) dryRunDeployment(d client.Plan, coming []model.Cluster) {
+	p.printf("deployment/%s: %s (dry run)\n", d.ID, wouldText(d.Would))
+	comes := func(env string) bool {
+		return slices.ContainsFunc(coming, func(c model.Cluster) bool { return c.Name == env || slices.Contains(c.Environments, env) })
+	}
+	switch {
+	case len(coming) > 0 && (len(d.UnknownEnvs) == 0 || slices.ContainsFunc(d.UnknownEnvs, comes)):
+		// The plan was made without them.
+	case d.Reason != "":
+		_, _ = fmt.Fprintf(p.err, "warning: deployment/%s cannot be placed (%s): %s\n", d.ID, cell(d.Reason), cell(d.Message))
+	case d.Shortfall != "":
+		_, _ = fmt.Fprintf(p.err, "warning: deployment/%s would run in fewer clusters than needed: %s\n", d.ID, cell(d.Shortfall))
+	}
 }
