@@ -45,6 +45,7 @@ func fieldCRM(t testing.TB) string {
 			_, _ = w.Write([]byte(`{"id":"cart-k3x9a0bz","status":"Running","phase":"Unknown","message":"Available","last_updated":"2026-01-02T03:04:05.1+00:00"}`))
 		default:
 			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(`{"error":"deployment not found"}`))
 		}
 	}))
 	t.Cleanup(server.Close)
