@@ -16,9 +16,11 @@ import (
 // fro, and nothing is written about anything else.
 func TestFlappingCluster(t *testing.T) {
 	t.Parallel()
-	const flapping, phase, phases = "c0", 250 * time.Millisecond, 28
+	const flapping, phase, phases = "c0", 300 * time.Millisecond, 24
 	w := newWorld(t, 4)
 	w.withoutRetries(w.names...)
+	h := &w.cfg.Health
+	h.FailureThreshold, h.OpenTimeout, h.RetryTimeout = 2, h.Interval, h.Interval
 	w.lead(1)
 	w.waitFor(model.ClusterHealthy, w.names...)
 	// One is patient, as by default; one has had enough after some phases.
