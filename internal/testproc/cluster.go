@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -120,17 +119,22 @@ func (c *Cluster) Get(n *Node, path string) (status int, body []byte, err error)
 	return response.StatusCode, body, err
 }
 
-// Members is the cluster as node n sees it.
-func (c *Cluster) Members(n *Node) ([]storage.Member, error) {
-	status, body, err := c.Get(n, "/api/v1/members")
+// GetJSON reads a document of a node.
+func (c *Cluster) GetJSON(n *Node, path string, into any) error {
+	status, body, err := c.Get(n, path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if status != http.StatusOK {
-		return nil, fmt.Errorf("status %d: %s", status, body)
+		return fmt.Errorf("get %s: status %d: %s", path, status, body)
 	}
-	var members []storage.Member
-	return members, json.Unmarshal(body, &members)
+	return json.Unmarshal(body, into)
+}
+
+// Members is the cluster as node n sees it.
+func (c *Cluster) Members(n *Node) (members []storage.Member, err error) {
+	err = c.GetJSON(n, "/api/v1/members", &members)
+	return members, err
 }
 
 // Leader waits until every running node names the same living leader, and
@@ -221,14 +225,4 @@ func (c *Cluster) Do(ctx context.Context, n *Node, method, path string, header h
 	}
 	answer, err := io.ReadAll(response.Body)
 	return response, answer, errors.Join(err, response.Body.Close())
-}
-
-// WriteFile writes a file below the cluster's directory and returns its path.
-func (c *Cluster) WriteFile(t testing.TB, name, content string) string {
-	t.Helper()
-	path := filepath.Join(c.dir, name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }

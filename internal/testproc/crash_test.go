@@ -17,10 +17,12 @@ const (
 )
 
 // TestCrashes is invariants I1, I3 and I4 on processes: whatever is killed, an
-// acknowledged write is there afterwards, exactly once, on every node.
+// acknowledged write is there afterwards, exactly once, on every node. The two logs
+// go through it at once; nothing else of this package does.
 func TestCrashes(t *testing.T) {
 	for _, logStore := range []string{"boltdb", "wal"} {
 		t.Run(logStore, func(t *testing.T) {
+			t.Parallel()
 			config := "raft:\n  log_store: " + logStore + "\n"
 			crashes(t, config)
 		})

@@ -1,7 +1,6 @@
 package testproc
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -58,14 +57,14 @@ func waitRunning(t *testing.T, c *Cluster, n *Node) model.Deployment {
 		if !n.Running() {
 			t.Fatalf("the node ended: %s", n.Log())
 		}
-		if err := getJSON(c, n, "/api/v1/deployments/Record", &deployment); err != nil {
+		if err := c.GetJSON(n, "/api/v1/deployments/Record", &deployment); err != nil {
 			return err
 		}
 		if deployment.Condition != model.DeploymentRunning {
 			return fmt.Errorf("it is %s", deployment.Condition)
 		}
 		var units []model.UnitStatus
-		if err := getJSON(c, n, "/api/v1/deployments/Record/units", &units); err != nil {
+		if err := c.GetJSON(n, "/api/v1/deployments/Record/units", &units); err != nil {
 			return err
 		}
 		running := map[string]bool{}
@@ -78,17 +77,6 @@ func waitRunning(t *testing.T, c *Cluster, n *Node) model.Deployment {
 		return nil
 	})
 	return deployment
-}
-
-func getJSON(c *Cluster, n *Node, path string, into any) error {
-	status, body, err := c.Get(n, path)
-	if err != nil {
-		return err
-	}
-	if status != http.StatusOK {
-		return fmt.Errorf("status %d: %s", status, body)
-	}
-	return json.Unmarshal(body, into)
 }
 
 func interrupt(t *testing.T, n *Node) {

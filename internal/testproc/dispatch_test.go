@@ -16,14 +16,11 @@ import (
 func TestDispatchSurvivesTheLeader(t *testing.T) {
 	t.Parallel()
 	const deployments = 30
-	sims := map[string]string{"oaas-1": startSim(t, "oaas-1"), "oaas-2": startSim(t, "oaas-2")}
-	config := "crm:\n  clusters:\n"
-	for name, addr := range sims {
-		config += fmt.Sprintf("    %s:\n      base_url: http://%s\n", name, addr)
+	var sims []*Sim
+	for _, name := range []string{"oaas-1", "oaas-2"} {
+		sims = append(sims, NewSim(t, name, model.ProtocolHTTP, "--latency", "20ms", "--time-to-running", "200ms"))
 	}
-	path := t.TempDir() + "/config.yaml"
-	mustWrite(t, path, config)
-	c := NewCluster(t, 3, "--config", path)
+	c := NewOrchestration(t, 3, sims)
 	mustPut(t, c, c.Nodes[0], "shop")
 
 	for i := range deployments {
@@ -33,9 +30,9 @@ func TestDispatchSurvivesTheLeader(t *testing.T) {
 			restartLeader(t, c)
 		}
 	}
-	for name, addr := range sims {
-		waitFor(t, 30*time.Second, name+" runs every deployment once", func() error {
-			units, err := simUnits(c, addr)
+	for _, sim := range sims {
+		waitFor(t, 30*time.Second, sim.Name+" runs every deployment once", func() error {
+			units, err := sim.Units()
 			if err != nil {
 				return err
 			}
@@ -51,7 +48,7 @@ func TestDispatchSurvivesTheLeader(t *testing.T) {
 	}
 	waitFor(t, 30*time.Second, "all deployments RUNNING", func() error {
 		var list []model.Deployment
-		if err := getJSON(c, survivor(t, c), "/api/v1/deployments?condition=RUNNING", &list); err != nil {
+		if err := c.GetJSON(survivor(t, c), "/api/v1/deployments?condition=RUNNING", &list); err != nil {
 			return err
 		}
 		if len(list) != deployments {
@@ -68,16 +65,16 @@ func TestDispatchSurvivesTheLeader(t *testing.T) {
 	}
 	waitFor(t, 30*time.Second, "everything gone", func() error {
 		var list []json.RawMessage
-		if err := getJSON(c, survivor(t, c), "/api/v1/deployments", &list); err != nil {
+		if err := c.GetJSON(survivor(t, c), "/api/v1/deployments", &list); err != nil {
 			return err
 		}
-		for name, addr := range sims {
-			units, err := simUnits(c, addr)
+		for _, sim := range sims {
+			units, err := sim.Units()
 			if err != nil {
 				return err
 			}
 			if len(units) > 0 {
-				return fmt.Errorf("%s still holds %d units", name, len(units))
+				return fmt.Errorf("%s still holds %d units", sim.Name, len(units))
 			}
 		}
 		if len(list) > 0 {
@@ -86,23 +83,6 @@ func TestDispatchSurvivesTheLeader(t *testing.T) {
 		return nil
 	})
 	c.CheckConverged(t, 15*time.Second)
-}
-
-// startSim runs a simulated cluster and returns its address.
-func startSim(t *testing.T, name string) string {
-	t.Helper()
-	addrs := NewAddrs(t)
-	Start(t, name, t.TempDir(), "crm-sim", "--name", name, "--listen", addrs.HTTP, "--latency", "20ms", "--time-to-running", "200ms")
-	return addrs.HTTP
-}
-
-type simUnit struct {
-	Unit model.DeploymentUnit `json:"unit"`
-}
-
-func simUnits(c *Cluster, addr string) ([]simUnit, error) {
-	var units []simUnit
-	return units, getJSON(c, &Node{Addrs: Addrs{HTTP: addr}}, "/sim/units", &units)
 }
 
 // survivor is a node that runs.

@@ -116,30 +116,28 @@ func tail(path string, limit int) []byte {
 }
 
 // waitFor polls until cond returns nil; on the deadline it fails the test with
-// cond's last error.
+// cond's last error. It looks less often at what takes long to look at: looking
+// must not keep what it waits for from its work.
 func waitFor(t testing.TB, limit time.Duration, what string, cond func() error) {
 	t.Helper()
+	const pace = 20 * time.Millisecond
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
+	pause := time.NewTimer(pace)
+	defer pause.Stop()
 	for {
+		begun := time.Now()
 		err := cond()
 		if err == nil {
 			return
 		}
+		pause.Reset(max(pace, 2*time.Since(begun)))
 		select {
-		case <-poll.C:
+		case <-pause.C:
 		case <-deadline.C:
 			t.Fatalf("%s: not within %s: %v", what, limit, err)
 		}
 	}
-}
-
-// WaitFor is waitFor for tests outside this package.
-func WaitFor(t testing.TB, limit time.Duration, what string, cond func() error) {
-	t.Helper()
-	waitFor(t, limit, what, cond)
 }
 
 // dataDir returns a directory that is removed only when the test passes.

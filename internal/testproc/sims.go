@@ -93,12 +93,14 @@ func (s *Sim) BaseURL() string {
 
 // Units are those that the cluster holds.
 func (s *Sim) Units() (units []SimUnit, err error) {
-	return units, s.control(http.MethodGet, "/sim/units", "", &units)
+	err = s.control(http.MethodGet, "/sim/units", "", &units)
+	return units, err
 }
 
 // Calls is the journal after seq.
 func (s *Sim) Calls(seq uint64) (calls []SimCall, err error) {
-	return calls, s.control(http.MethodGet, fmt.Sprintf("/sim/calls?since=%d", seq), "", &calls)
+	err = s.control(http.MethodGet, fmt.Sprintf("/sim/calls?since=%d", seq), "", &calls)
+	return calls, err
 }
 
 // SetFaults makes the cluster misbehave; faults is JSON.

@@ -1,17 +1,13 @@
 package testproc
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/oprc/oprc-pm/model"
 )
@@ -21,26 +17,6 @@ import (
 // the clusters http-1 and grpc-1 fail in one way after the other. What does not
 // depend on them goes on meanwhile; afterwards everything is as if nothing had
 // happened.
-
-// strategyLimit is how long anything of the suite may take.
-const strategyLimit = 20 * time.Second
-
-// suiteConfig is that of the nodes; clusters follow.
-const suiteConfig = `crm:
-  health_check_interval: 500ms
-  circuit_breaker: {failure_threshold: 3, timeout: 500ms, retry_timeout: 500ms}
-  failover: {toleration: 2s, recovery: 1s}
-  drift: {interval: 1s}
-  clusters:
-    home: {base_url: %s, labels: {zone: a, left-http: "y", left-grpc: "y"}}
-    other: {base_url: %s, protocol: grpc, environments: [core], labels: {zone: c, right: "y"}}
-    backup: {base_url: %s, labels: {right: "y"}}
-    http-1: {base_url: %s, timeout: 1s, retry_attempts: 1, environments: [edge-http], labels: {zone: b, left-http: "y"}}
-    grpc-1: {base_url: %s, protocol: grpc, timeout: 1s, retry_attempts: 1, environments: [edge-grpc], labels: {zone: b, left-grpc: "y"}}
-`
-
-// fields of a deployment's document.
-type fields map[string]any
 
 // suiteStrategies place a deployment so that it uses the cluster of a protocol that
 // fails, or so that it does not.
@@ -121,142 +97,6 @@ var (
 	suiteProtocols   = []string{"http", "grpc"}
 )
 
-// strategySuite is a cluster of nodes over five simulated clusters.
-type strategySuite struct {
-	*Cluster
-	// top is the test that the processes belong to.
-	top    *testing.T
-	sims   []*Sim
-	byName map[string]*Sim
-	wanted map[string]bool
-	sent   int
-}
-
-func newStrategySuite(t *testing.T) *strategySuite {
-	t.Helper()
-	s := &strategySuite{top: t, byName: map[string]*Sim{}, wanted: map[string]bool{}}
-	var urls []any
-	for _, cluster := range []struct {
-		name     string
-		protocol model.ClusterProtocol
-	}{
-		{"home", model.ProtocolHTTP}, {"other", model.ProtocolGRPC}, {"backup", model.ProtocolHTTP},
-		{"http-1", model.ProtocolHTTP}, {"grpc-1", model.ProtocolGRPC},
-	} {
-		sim := NewSim(t, cluster.name, cluster.protocol, "--time-to-running", "50ms", "--journal-size", "1000000")
-		s.sims, s.byName[cluster.name] = append(s.sims, sim), sim
-		urls = append(urls, sim.BaseURL())
-	}
-	path := filepath.Join(dataDir(t), "config.yaml")
-	if err := os.WriteFile(path, []byte(fmt.Sprintf(suiteConfig, urls...)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.Cluster = NewCluster(t, 3, "--config", path)
-	mustPut(t, s.Cluster, s.Nodes[0], "shop")
-	for _, protocol := range suiteProtocols {
-		s.create(t, "anchor-"+protocol, fields{"target_envs": []string{protocol + "-1"}})
-	}
-	s.settled(t)
-	return s
-}
-
-func (s *strategySuite) send(t *testing.T, method, path, body string) {
-	t.Helper()
-	s.sent++
-	mustSend(t, s.Cluster, s.Nodes[s.sent%len(s.Nodes)], method, path, body)
-}
-
-func document(t *testing.T, key string, wish fields) string {
-	t.Helper()
-	all := maps.Clone(wish)
-	all["key"], all["package_name"], all["class_key"] = key, "shop", "A"
-	text, err := json.Marshal(all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
-}
-
-func (s *strategySuite) create(t *testing.T, key string, wish fields) {
-	t.Helper()
-	s.send(t, http.MethodPost, "/api/v1/deployments", document(t, key, wish))
-	s.wanted[key] = true
-}
-
-func (s *strategySuite) update(t *testing.T, key string, wish fields) {
-	t.Helper()
-	s.send(t, http.MethodPut, "/api/v1/deployments/"+key, document(t, key, wish))
-}
-
-func (s *strategySuite) remove(t *testing.T, key string) {
-	t.Helper()
-	s.send(t, http.MethodDelete, "/api/v1/deployments/"+key, "")
-	delete(s.wanted, key)
-}
-
-// settled waits until the clusters hold exactly what is recorded and planned.
-func (s *strategySuite) settled(t *testing.T) {
-	t.Helper()
-	waitFor(t, strategyLimit, "the clusters hold exactly what is planned", func() error {
-		return checkFleet(s.Cluster, s.sims, s.wanted)
-	})
-}
-
-// fail has clusters fail, or no longer.
-func (s *strategySuite) fail(t *testing.T, faults, schedule string, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		err := s.byName[name].SetFaults(faults)
-		if faults == "" {
-			err = s.byName[name].control(http.MethodPut, "/sim/schedule", schedule, nil)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func (s *strategySuite) deployment(key string) (d model.Deployment, err error) {
-	return d, getJSON(s.Cluster, s.Nodes[0], "/api/v1/deployments/"+key, &d)
-}
-
-func (s *strategySuite) units(key string) (units []model.UnitStatus, err error) {
-	return units, getJSON(s.Cluster, s.Nodes[0], "/api/v1/deployments/"+key+"/units", &units)
-}
-
-// held are the ids of the units that the clusters hold, as cluster/unit, by
-// deployment where that is known.
-func (s *strategySuite) held() (map[string]bool, error) {
-	held := map[string]bool{}
-	for _, sim := range s.sims {
-		units, err := sim.Units()
-		if err != nil {
-			return nil, err
-		}
-		for _, u := range units {
-			held[sim.Name+"/"+u.Unit.ID] = true
-		}
-	}
-	return held, nil
-}
-
-// placesOf are the clusters that a deployment is placed in, sorted.
-func placesOf(d model.Deployment) (names []string) {
-	for _, place := range d.PlacedOn {
-		names = append(names, place.Cluster)
-	}
-	slices.Sort(names)
-	return names
-}
-
-func unitIDs(units []model.UnitStatus) (ids []string) {
-	for _, u := range units {
-		ids = append(ids, u.Cluster+"/"+u.ID)
-	}
-	slices.Sort(ids)
-	return ids
-}
-
 func suiteKey(parts ...string) string { return strings.ReplaceAll(strings.Join(parts, "-"), " ", "-") }
 
 // each calls fn for every strategy and protocol.
@@ -291,13 +131,17 @@ func (s *strategySuite) runFailure(t *testing.T, name, faults, schedule string) 
 		}
 	})
 	s.settled(t)
+	was, err := s.fleet()
+	if err != nil {
+		t.Fatal(err)
+	}
 	before := map[string][]string{}
-	for key := range s.wanted {
-		units, err := s.units(key)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for key, units := range was.units {
 		before[key] = unitIDs(units)
+	}
+	marks, err := s.marks()
+	if err != nil {
+		t.Fatal(err)
 	}
 	s.fail(t, faults, schedule, "http-1", "grpc-1")
 	each(func(strategy, protocol string, within, away fields) {
@@ -310,7 +154,11 @@ func (s *strategySuite) runFailure(t *testing.T, name, faults, schedule string) 
 		s.remove(t, key("delete"))
 	})
 	waitFor(t, strategyLimit, "what can be done without the clusters that fail is done", func() error {
-		return s.goesOn(name, before)
+		now, err := s.fleet()
+		if err != nil {
+			return err
+		}
+		return now.goesOn(name, before)
 	})
 	s.fail(t, "{}", "", "http-1", "grpc-1")
 	if name == "wrong term" {
@@ -322,11 +170,19 @@ func (s *strategySuite) runFailure(t *testing.T, name, faults, schedule string) 
 		}
 	}
 	s.returned(t, name)
+	now, err := s.fleet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	did, err := s.effects(marks)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, transition := range suiteTransitions {
 		t.Run(transition, func(t *testing.T) {
 			each(func(strategy, protocol string, _, _ fields) {
 				t.Run(strategy+" over "+protocol, func(t *testing.T) {
-					s.check(t, suiteKey(name, strategy, transition, protocol), transition, protocol+"-1", before)
+					now.checkTransition(t, transition, suiteKey(name, strategy, transition, protocol), protocol+"-1", before, did)
 				})
 			})
 		})
@@ -344,37 +200,33 @@ func (s *strategySuite) runFailure(t *testing.T, name, faults, schedule string) 
 // lost plans again when it is found well.
 func (s *strategySuite) returned(t *testing.T, failure string) {
 	t.Helper()
-	waitFor(t, strategyLimit, "everything is as if nothing had failed", func() (err error) {
+	waitFor(t, strategyLimit, "everything is as if nothing had failed", func() error {
+		now, err := s.fleet()
+		if err != nil {
+			return err
+		}
 		each(func(strategy, protocol string, _, _ fields) {
 			key := suiteKey(failure, strategy, "create", protocol)
-			d, lookErr := s.deployment(key)
-			if err = errors.Join(err, lookErr); err == nil && !slices.Contains(placesOf(d), protocol+"-1") {
-				err = fmt.Errorf("%s is in %v, want it to use %s-1", key, placesOf(d), protocol)
+			if places := placesOf(now.deployments[key]); !slices.Contains(places, protocol+"-1") {
+				err = errors.Join(err, fmt.Errorf("%s is in %v, want it to use %s-1", key, places, protocol))
 			}
 		})
 		if err != nil {
 			return err
 		}
-		return checkFleet(s.Cluster, s.sims, s.wanted)
+		return checkFleet(s.Cluster, s.Nodes[0], s.sims, s.wanted)
 	})
 }
 
 // goesOn tells what is not done of all that does not depend on the clusters that
 // fail.
-func (s *strategySuite) goesOn(failure string, before map[string][]string) (err error) {
-	held, err := s.held()
-	if err != nil {
-		return err
-	}
+func (f fleet) goesOn(failure string, before map[string][]string) (err error) {
 	each(func(strategy, protocol string, _, _ fields) {
-		if err != nil {
-			return
-		}
 		for _, transition := range []string{"create", "move"} {
-			err = errors.Join(err, s.runsElsewhere(suiteKey(failure, strategy, transition, protocol), protocol+"-1", transition == "move"))
+			err = errors.Join(err, f.runsElsewhere(suiteKey(failure, strategy, transition, protocol), protocol+"-1", transition == "move"))
 		}
 		for _, id := range before[suiteKey(failure, strategy, "delete", protocol)] {
-			if held[id] && !strings.HasPrefix(id, protocol+"-1/") {
+			if _, held := f.held[id]; held && !strings.HasPrefix(id, protocol+"-1/") {
 				err = errors.Join(err, fmt.Errorf("%s is not deleted", id))
 			}
 		}
@@ -384,21 +236,17 @@ func (s *strategySuite) goesOn(failure string, before map[string][]string) (err 
 
 // runsElsewhere tells whether a deployment's units outside a cluster run; left: it
 // must not be placed there.
-func (s *strategySuite) runsElsewhere(key, broken string, left bool) error {
-	d, err := s.deployment(key)
-	if err != nil {
-		return err
-	}
-	units, err := s.units(key)
-	if err != nil {
-		return err
+func (f fleet) runsElsewhere(key, broken string, left bool) error {
+	d, stored := f.deployments[key]
+	if !stored {
+		return fmt.Errorf("%s is not stored", key)
 	}
 	for _, name := range placesOf(d) {
 		switch {
 		case name == broken && left:
 			return fmt.Errorf("%s is still placed in %s", key, broken)
 		case name == broken:
-		case !slices.ContainsFunc(units, func(u model.UnitStatus) bool { return u.Cluster == name && u.Phase == model.UnitRunning }):
+		case !slices.ContainsFunc(f.units[key], func(u model.UnitStatus) bool { return u.Cluster == name && u.Phase == model.UnitRunning }):
 			return fmt.Errorf("%s does not run in %s", key, name)
 		}
 	}
@@ -408,40 +256,95 @@ func (s *strategySuite) runsElsewhere(key, broken string, left bool) error {
 	return nil
 }
 
-// check asserts what became of a deployment, once everything has settled.
-func (s *strategySuite) check(t *testing.T, key, transition, broken string, before map[string][]string) {
-	t.Helper()
-	if transition == "delete" {
-		if status, _, err := s.Get(s.Nodes[0], "/api/v1/deployments/"+key); err != nil || status != http.StatusNotFound {
-			t.Errorf("got status %d, %v, want it gone", status, err)
+// effect is what a call did to a unit in a cluster.
+type effect struct{ unit, effect string }
+
+// marks are the ends of the journals.
+func (s *strategySuite) marks() (map[string]uint64, error) {
+	marks := map[string]uint64{}
+	for _, sim := range s.sims {
+		calls, err := sim.Calls(0)
+		if err != nil {
+			return nil, err
 		}
-		return
+		if len(calls) > 0 {
+			marks[sim.Name] = calls[len(calls)-1].Seq
+		}
 	}
-	d, err := s.deployment(key)
-	if err != nil {
-		t.Fatal(err)
+	return marks, nil
+}
+
+// effects are what calls since the marks did, by cluster, in order.
+func (s *strategySuite) effects(marks map[string]uint64) (map[string][]effect, error) {
+	did := map[string][]effect{}
+	for _, sim := range s.sims {
+		calls, err := sim.Calls(marks[sim.Name])
+		if err != nil {
+			return nil, err
+		}
+		for _, call := range calls {
+			if call.Effect == "created" || call.Effect == "deleted" {
+				did[sim.Name] = append(did[sim.Name], effect{call.Unit, call.Effect})
+			}
+		}
 	}
-	units, err := s.units(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now, uses := unitIDs(units), slices.Contains(placesOf(d), broken)
+	return did, nil
+}
+
+// checkTransition asserts what became of a deployment, once everything has settled.
+func (f fleet) checkTransition(t *testing.T, transition, key, broken string, before map[string][]string, did map[string][]effect) {
+	t.Helper()
+	d, stored := f.deployments[key]
+	places, now := placesOf(d), unitIDs(f.units[key])
+	uses := slices.Contains(places, broken)
 	switch transition {
 	case "create":
 		if !uses {
-			t.Errorf("got it in %v, want it to use %s, which is well", placesOf(d), broken)
+			t.Errorf("got it in %v, want it to use %s, which is well", places, broken)
 		}
 	case "change":
 		if !uses || slices.ContainsFunc(now, func(id string) bool { return slices.Contains(before[key], id) }) {
 			t.Errorf("got units %v, want none of %v, and %s used", now, before[key], broken)
 		}
+		replacedInOrder(t, before[key], now, did)
 	case "move":
-		if uses {
-			t.Errorf("got it in %v, want it away from %s", placesOf(d), broken)
+		if uses || len(places) == 0 {
+			t.Errorf("got it in %v, want it away from %s", places, broken)
+		}
+	case "delete":
+		if stored || len(now) > 0 {
+			t.Errorf("got units %v, stored %t, want it gone", now, stored)
 		}
 	case "leave alone":
 		if !slices.Equal(now, before[key]) {
 			t.Errorf("got units %v, want still %v", now, before[key])
+		}
+		for _, id := range now {
+			cluster, unit, _ := strings.Cut(id, "/")
+			if i := slices.IndexFunc(did[cluster], func(e effect) bool { return e.unit == unit }); i >= 0 {
+				t.Errorf("%s was %s, want it untouched", id, did[cluster][i].effect)
+			}
+		}
+	}
+}
+
+// replacedInOrder asserts that each unit went only after its successor in the same
+// cluster was there.
+func replacedInOrder(t *testing.T, before, now []string, did map[string][]effect) {
+	t.Helper()
+	when := func(id, what string) int {
+		cluster, unit, _ := strings.Cut(id, "/")
+		return slices.Index(did[cluster], effect{unit, what})
+	}
+	for _, next := range now {
+		cluster, _, _ := strings.Cut(next, "/")
+		for _, old := range before {
+			if !strings.HasPrefix(old, cluster+"/") {
+				continue
+			}
+			if made, gone := when(next, "created"), when(old, "deleted"); made < 0 || gone < made {
+				t.Errorf("%s was deleted (call %d) before %s was there (call %d)", old, gone, next, made)
+			}
 		}
 	}
 }

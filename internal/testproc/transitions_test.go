@@ -27,6 +27,7 @@ func TestTransitionsByProcess(t *testing.T) {
 		{"rollback_on_partial removes what cannot be brought up", s.rollbackOnPartial},
 		{"a rollout in waves is paused and resumed", s.pauseAndResume},
 		{"a rollout that fails returns to the last good generation", s.automaticReturn},
+		{"a person returns to an earlier revision", s.returnByHand},
 		{"a cluster is drained", s.drain},
 		{"a killed cluster is left and returned to, make before break", s.failover},
 		{"most clusters are killed: nothing is evicted", s.brake},
@@ -71,7 +72,7 @@ func (s *strategySuite) told(t *testing.T, kind, name, reason string) (count int
 
 func (s *strategySuite) events(kind, name, reason string) (count int, err error) {
 	var events []model.Event
-	err = getJSON(s.Cluster, s.Nodes[0], "/api/v1/events?limit=1000&kind="+kind+"&name="+name, &events)
+	err = s.GetJSON(s.Nodes[0], "/api/v1/events?limit=1000&kind="+kind+"&name="+name, &events)
 	for _, e := range events {
 		if e.Reason == reason {
 			count++
@@ -84,7 +85,7 @@ func (s *strategySuite) status(t *testing.T, cluster, want string) {
 	t.Helper()
 	waitFor(t, strategyLimit, cluster+" is "+want, func() error {
 		var health model.ClusterHealth
-		if err := getJSON(s.Cluster, s.Nodes[0], "/api/v1/clusters/"+cluster+"/health", &health); err != nil {
+		if err := s.GetJSON(s.Nodes[0], "/api/v1/clusters/"+cluster+"/health", &health); err != nil {
 			return err
 		}
 		if health.Status != want {
@@ -214,6 +215,35 @@ func (s *strategySuite) automaticReturn(t *testing.T) {
 	})
 	s.fail(t, "{}", "", "http-1")
 	s.settled(t)
+}
+
+func (s *strategySuite) returnByHand(t *testing.T) {
+	wish := fields{"target_envs": []string{"home", "grpc-1"}}
+	s.create(t, "returned", wish)
+	s.settled(t)
+	first, err := s.units("returned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.update(t, "returned", changed(wish))
+	s.settled(t)
+	second, err := s.units("returned")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(unitIDs(first), unitIDs(second)) {
+		t.Errorf("got units %v before and after the change, want others", unitIDs(first))
+	}
+	var revisions []model.Revision
+	if err := s.GetJSON(s.Nodes[0], "/api/v1/deployments/returned/revisions", &revisions); err != nil || len(revisions) != 2 {
+		t.Fatalf("got revisions %+v, %v, want two", revisions, err)
+	}
+	oldest := min(revisions[0].Revision, revisions[1].Revision)
+	s.send(t, http.MethodPost, "/api/v1/deployments/returned/rollback", fmt.Sprintf(`{"revision":%d}`, oldest))
+	s.settled(t)
+	s.becomes(t, "returned", "runs as it first did", func(_ model.Deployment, units []model.UnitStatus) bool {
+		return slices.Equal(unitIDs(units), unitIDs(first))
+	})
 }
 
 func (s *strategySuite) drain(t *testing.T) {
