@@ -9,6 +9,9 @@ GOTESTFLAGS ?=
 FUZZTIME    ?= 30s
 EXAMPLE     ?= deploy/examples/echo.yml
 
+# Tests that wait more than they compute go first: the others run meanwhile.
+FIRST := ./internal/testproc ./cluster ./crm/control
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -29,7 +32,7 @@ cluster: build ## three nodes and two simulated clusters on loopback, until ^C
 
 .PHONY: test
 test: ## all tests, with the race detector and in random order
-	go test -race -shuffle=on $(GOTESTFLAGS) ./...
+	go test -race -shuffle=on $(GOTESTFLAGS) $(FIRST) ./...
 
 .PHONY: test-cluster
 test-cluster: ## only the tests with several nodes in one process

@@ -129,11 +129,10 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-func TestParseFuzzList(t *testing.T) {
+func TestFuzzFunctions(t *testing.T) {
 	t.Parallel()
-	got := parseFuzzList("FuzzA\nFuzzB\nok  \tm/p\t0.01s\n?   \tm/q\t[no test files]\nok  \tm/r\t0.01s\nFuzzC\nok  \tm/s\t0.02s\n")
-	want := []fuzzTarget{{"m/p", "FuzzA"}, {"m/p", "FuzzB"}, {"m/s", "FuzzC"}}
-	if !slices.Equal(got, want) {
+	source := "package p\n\n// func FuzzNot(\nfunc FuzzA(f *testing.F) {\n\tfunc() { FuzzHelp() }()\n}\n\nfunc TestFuzzB(t *testing.T) {}\n\nfunc FuzzC(f *testing.F) {\n"
+	if got, want := fuzzFunctions([]byte(source)), []string{"FuzzA", "FuzzC"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

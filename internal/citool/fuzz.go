@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -16,11 +18,10 @@ type fuzzTarget struct{ pkg, name string }
 // fuzzAll runs every fuzz target of the module for the given time each, and
 // names all that failed.
 func fuzzAll(each time.Duration, out io.Writer) error {
-	list, err := exec.Command("go", "test", "-list", "^Fuzz", "./...").CombinedOutput()
+	targets, err := fuzzTargets()
 	if err != nil {
-		return fmt.Errorf("list fuzz targets: %w\n%s", err, list)
+		return err
 	}
-	targets := parseFuzzList(string(list))
 	if len(targets) == 0 {
 		return errors.New("found no fuzz target")
 	}
@@ -36,24 +37,39 @@ func fuzzAll(each time.Duration, out io.Writer) error {
 	return errors.Join(failed...)
 }
 
-// parseFuzzList reads the output of go test -list: names, each group followed
-// by the line of the package they belong to.
-func parseFuzzList(list string) []fuzzTarget {
+// fuzzTargets reads the test files of all packages. The go command could be asked
+// for the list, but it would link every test of the module to answer.
+func fuzzTargets() ([]fuzzTarget, error) {
+	const format = "{{range .TestGoFiles}}{{$.ImportPath}}\t{{$.Dir}}/{{.}}\n{{end}}{{range .XTestGoFiles}}{{$.ImportPath}}\t{{$.Dir}}/{{.}}\n{{end}}"
+	list, err := exec.Command("go", "list", "-f", format, "./...").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list test files: %w", err)
+	}
 	var targets []fuzzTarget
-	var names []string
-	for line := range strings.Lines(list) {
-		fields := strings.Fields(line)
-		switch {
-		case len(fields) == 1 && strings.HasPrefix(fields[0], "Fuzz"):
-			names = append(names, fields[0])
-		case len(fields) >= 2 && fields[0] == "ok":
-			for _, name := range names {
-				targets = append(targets, fuzzTarget{fields[1], name})
-			}
-			names = nil
+	for line := range strings.Lines(string(list)) {
+		pkg, path, found := strings.Cut(strings.TrimSpace(line), "\t")
+		if !found {
+			continue
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read test file: %w", err)
+		}
+		for _, name := range fuzzFunctions(source) {
+			targets = append(targets, fuzzTarget{pkg, name})
 		}
 	}
-	return targets
+	return targets, nil
+}
+
+var fuzzFunction = regexp.MustCompile(`(?m)^func (Fuzz\w*)\(`)
+
+// fuzzFunctions are the names of the fuzz targets in a gofmt-ed test file.
+func fuzzFunctions(source []byte) (names []string) {
+	for _, match := range fuzzFunction.FindAllSubmatch(source, -1) {
+		names = append(names, string(match[1]))
+	}
+	return names
 }
 
 // fuzzOne runs one target. Now and then the go command reports its own deadline
