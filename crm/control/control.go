@@ -73,6 +73,9 @@ type Control struct {
 	dispatcher *dispatch.Dispatcher
 	failover   *failover.Controller
 	drift      *drift.Controller
+
+	// syncing is held while the fleet is brought in step.
+	syncing sync.Mutex
 }
 
 // New makes the parts. It does no I/O.

@@ -66,8 +66,12 @@ func sameSpec(change inventory.Change) bool {
 	return change.Before != nil && change.After != nil && reflect.DeepEqual(change.Before.Spec, change.After.Spec)
 }
 
-// syncFleet has the fleet make, replace and drop clients.
+// syncFleet has the fleet make, replace and drop clients. A leader run and Follow
+// may both do so; one after the other, so that none uses an older view than the one
+// before.
 func (c *Control) syncFleet() {
+	c.syncing.Lock()
+	defer c.syncing.Unlock()
 	views := c.deps.Inventory.Clusters()
 	clusters := make([]model.Cluster, len(views))
 	for i := range views {
