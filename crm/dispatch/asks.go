@@ -85,9 +85,7 @@ func (d *Dispatcher) PollUnits(cluster string, on bool) {
 	if !changed || r == nil {
 		return
 	}
-	for _, deployment := range d.deps.Inventory.DeploymentsOn(cluster) {
-		r.queue.addPassing(deployment)
-	}
+	r.wakeThere(cluster)
 }
 
 // isPolled tells what PollUnits last said.

@@ -36,6 +36,9 @@ type Config struct {
 	// UncertainPeriod is how long a CRM may go on with a deploy call on which
 	// we gave up. A deletion within it is repeated when it is over.
 	UncertainPeriod time.Duration
+	// CalmPeriod is how long a cluster that could not be asked must answer before
+	// its deployments say that it can be.
+	CalmPeriod time.Duration
 	// CoalesceDelay is how long the first outcome of a deployment waits for
 	// others, so that one command records them all.
 	CoalesceDelay time.Duration
@@ -61,6 +64,7 @@ func DefaultConfig() Config {
 		BackoffLong:          5 * time.Minute,
 		RefusedRetryInterval: 5 * time.Minute,
 		UncertainPeriod:      10 * time.Second,
+		CalmPeriod:           time.Minute,
 		CoalesceDelay:        5 * time.Millisecond,
 		StoreTimeout:         10 * time.Second,
 		ProgressDeadline:     10 * time.Minute,
@@ -96,8 +100,8 @@ func (c Config) Validate() error {
 	if c.BackoffMax < c.BackoffMin || c.BackoffLong < c.BackoffMax {
 		errs = append(errs, errors.New("dispatcher backoffs must not shrink: min, max, long"))
 	}
-	if c.CoalesceDelay < 0 || c.UncertainPeriod < 0 {
-		errs = append(errs, errors.New("dispatcher coalesce delay and uncertain period must not be negative"))
+	if c.CoalesceDelay < 0 || c.UncertainPeriod < 0 || c.CalmPeriod < 0 {
+		errs = append(errs, errors.New("dispatcher coalesce delay, calm period and uncertain period must not be negative"))
 	}
 	return errors.Join(errs...)
 }

@@ -14,10 +14,10 @@ type question struct {
 	units []model.UnitStatus
 	w     wish
 	cfg   Config
-	// known tells whether a cluster exists, open whether it may be called, health
-	// how it is.
+	// known tells whether a cluster exists, open whether it may be called, silence
+	// whether it cannot be asked.
 	known, open func(cluster string) bool
-	health      func(cluster string) (health model.ClusterHealth, known bool)
+	silence     func(cluster string) *silence
 	// now is the time to record; what is waited for is measured by the insight.
 	now     time.Time
 	insight insight

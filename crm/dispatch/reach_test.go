@@ -7,9 +7,7 @@ import (
 	"github.com/oprc/oprc-pm/model"
 )
 
-func allHealthy(cluster string) (model.ClusterHealth, bool) {
-	return model.ClusterHealth{ClusterName: cluster, Status: model.ClusterHealthy}, true
-}
+func none(string) *silence { return nil }
 
 func TestReachable(t *testing.T) {
 	t.Parallel()
@@ -49,13 +47,13 @@ func TestReachable(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			q := question{w: c.wish, health: func(cluster string) (model.ClusterHealth, bool) {
-				if h, special := c.health[cluster]; special {
-					return h, true
+			q := question{w: c.wish, known: func(cluster string) bool { return cluster != c.missing }}
+			q.silence = func(cluster string) *silence {
+				if h, special := c.health[cluster]; special && !canBeAsked(h) {
+					return &silence{since: h.Since}
 				}
-				h, _ := allHealthy(cluster)
-				return h, cluster != c.missing
-			}}
+				return nil
+			}
 			got := observer{question: q, view: view{records: c.units}, wanted: wantedRecords(c.wish, c.units)}.reachable()
 			if c.want == "" {
 				if got.Status != model.ConditionTrue {
@@ -100,10 +98,26 @@ func TestLostClusterIsTold(t *testing.T) {
 		if got := w.written(); got != written {
 			t.Errorf("applied index: got %d, want still %d", got, written)
 		}
+		w.leader().Wake("cart")
 		expect("a day later", model.ConditionFalse, lost)
+		// It comes and goes.
+		for range 100 {
+			w.healthy("b")
+			w.pass(50 * time.Second)
+			w.unhealthy("b")
+			w.pass(50 * time.Second)
+		}
+		expect("while b comes and goes", model.ConditionFalse, lost)
 		w.gate.set("b", false)
+		commands := w.written()
 		w.healthy("b")
-		w.pass(time.Second)
-		expect("when b is back", model.ConditionTrue, all)
+		w.pass(w.cfg.CalmPeriod - time.Second)
+		expect("before b has been back for long", model.ConditionFalse, lost)
+		w.pass(2 * time.Second)
+		expect("when it has", model.ConditionTrue, all)
+		w.pass(time.Hour)
+		if got := w.written() - commands; got != 2 {
+			t.Errorf("got %d commands, want two: b's health, and that it can be asked", got)
+		}
 	})
 }

@@ -75,10 +75,7 @@ func (r *run) question(ctx context.Context, s situation, learnt lesson) (questio
 			return callable && r.deps.Gate.Allow(cluster)
 		},
 	}
-	q.health = func(cluster string) (model.ClusterHealth, bool) {
-		view, exists := r.deps.Inventory.Cluster(cluster)
-		return view.Health, exists
-	}
+	q.silence = r.silence
 	q.insight = r.insight(s.deployment, q.units)
 	planner, err := r.planner(ctx, s)
 	if err != nil {

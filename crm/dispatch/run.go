@@ -38,6 +38,8 @@ type run struct {
 	epoch uint64
 	// changed are the clusters that runClusters has not seen to yet.
 	changed map[string]clusterNews
+	// silences are of the clusters that cannot be asked, or not for long again.
+	silences map[string]*silence
 }
 
 func (d *Dispatcher) newRun(term uint64) *run {
@@ -52,6 +54,7 @@ func (d *Dispatcher) newRun(term uint64) *run {
 		lanes:       map[string]*lane{},
 		wanting:     map[string]bool{},
 		changed:     map[string]clusterNews{},
+		silences:    map[string]*silence{},
 	}
 }
 

@@ -74,7 +74,7 @@ func TestObserve(t *testing.T) {
 			if c.rollout == nil {
 				c.rollout = phase(model.RolloutProgressing, "")
 			}
-			q := question{s: situation{deployment: d}, w: c.wish, now: before, health: allHealthy}
+			q := question{s: situation{deployment: d}, w: c.wish, now: before, known: yes, silence: none}
 			v := view{records: c.units, progress: c.rollout, revision: 2}
 			got := q.observe(v)
 			var verdicts string

@@ -22,8 +22,8 @@ type clusterNews struct {
 	returned bool
 	// probed: it was looked at for the first time.
 	probed bool
-	// reach: it can be asked again, or no longer.
-	reach bool
+	// silent: it cannot be asked any more.
+	silent bool
 }
 
 func (n clusterNews) none() bool { return n == clusterNews{} }
@@ -41,7 +41,6 @@ func newsOf(c inventory.Change) clusterNews {
 		returned: usable(c.After.Health) && !usable(c.Before.Health) ||
 			c.After.Health.Status == model.ClusterHealthy && c.Before.Health.Status != model.ClusterHealthy,
 		probed: isUnprobed(c.Before.Health.Reason) && !isUnprobed(c.After.Health.Reason),
-		reach:  reachChanged(c.Before.Health, c.After.Health),
 	}
 }
 
@@ -66,6 +65,7 @@ func usable(h model.ClusterHealth) bool {
 func (r *run) clusterChanged(c inventory.Change) {
 	news := newsOf(c)
 	r.mu.Lock()
+	news.silent = r.listen(c)
 	if c.Before == nil || c.After == nil || news.document || c.Before.Health.Status != c.After.Health.Status {
 		r.epoch++
 	}
@@ -74,11 +74,12 @@ func (r *run) clusterChanged(c inventory.Change) {
 		r.changed[c.Cluster] = clusterNews{
 			came: known.came || news.came, went: known.went || news.went,
 			document: known.document || news.document, returned: known.returned || news.returned,
-			probed: known.probed || news.probed, reach: known.reach || news.reach,
+			probed: known.probed || news.probed, silent: known.silent || news.silent,
 		}
 	}
+	recovers := r.silences[c.Cluster] != nil
 	r.mu.Unlock()
-	if news.none() {
+	if news.none() && !recovers {
 		return
 	}
 	select {
@@ -89,11 +90,19 @@ func (r *run) clusterChanged(c inventory.Change) {
 
 // runClusters has the deployments looked at that a change of clusters concerns.
 func (r *run) runClusters(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.clustersNow:
+		case <-timer.C:
+		}
+		calm, next := r.endSilences()
+		timer.Reset(next)
+		for _, cluster := range calm {
+			r.wakeThere(cluster)
 		}
 		r.mu.Lock()
 		changed := r.changed
@@ -102,7 +111,16 @@ func (r *run) runClusters(ctx context.Context) {
 		for cluster, news := range changed {
 			r.tellOf(ctx, cluster, news)
 		}
-		r.wakeWanting()
+		if len(changed) > 0 {
+			r.wakeWanting()
+		}
+	}
+}
+
+// wakeThere has all deployments with units in a cluster looked at.
+func (r *run) wakeThere(cluster string) {
+	for _, deployment := range r.deps.Inventory.DeploymentsOn(cluster) {
+		r.queue.addPassing(deployment)
 	}
 }
 
@@ -110,10 +128,8 @@ func (r *run) tellOf(ctx context.Context, cluster string, news clusterNews) {
 	if news.returned {
 		r.clusterReturned(cluster)
 	}
-	if news.document || news.came || news.went || news.reach {
-		for _, deployment := range r.deps.Inventory.DeploymentsOn(cluster) {
-			r.queue.addPassing(deployment)
-		}
+	if news.document || news.came || news.went || news.silent {
+		r.wakeThere(cluster)
 	}
 	if !news.came && !news.went {
 		return

@@ -124,10 +124,10 @@ func TestNewsOfClusters(t *testing.T) {
 	}{
 		"came":      {nil, healthy, clusterNews{came: true, returned: true}},
 		"went":      {healthy, nil, clusterNews{went: true}},
-		"lost":      {healthy, dead, clusterNews{reach: true}},
-		"recovered": {dead, healthy, clusterNews{returned: true, reach: true}},
+		"lost":      {healthy, dead, clusterNews{}},
+		"recovered": {dead, healthy, clusterNews{returned: true}},
 		"probed": {&inventory.ClusterView{Health: model.ClusterHealth{Status: model.ClusterUnknown, Reason: inventory.ReasonNotProbed}},
-			view(0, model.ClusterDegraded, model.CircuitClosed), clusterNews{probed: true, reach: true}},
+			view(0, model.ClusterDegraded, model.CircuitClosed), clusterNews{probed: true}},
 		"closed":    {view(1, model.ClusterDegraded, model.CircuitOpen), view(1, model.ClusterDegraded, model.CircuitClosed), clusterNews{returned: true}},
 		"half open": {view(1, model.ClusterUnhealthy, model.CircuitOpen), view(1, model.ClusterUnhealthy, model.CircuitHalfOpen), clusterNews{}},
 		"changed":   {healthy, view(2, model.ClusterHealthy, model.CircuitClosed), clusterNews{document: true}},
