@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -34,49 +33,12 @@ func (a *applier) putCluster(p storage.Proposal, c storage.PutCluster) (storage.
 			return a.reject(model.CodeConflict, "%s is managed by the nodes' configuration: change it there", what)
 		}
 	}
-	if !old.exists() {
-		if err := a.indexUnits(); err != nil {
-			return storage.Result{}, err
-		}
-	}
 	stamp := a.nextStamp(old, p.At)
 	result := a.putResult(old, stamp)
 	if err := a.put(storage.KindCluster, c.Name, key, storage.BuildDocument(stamp, nil, c.Document)); err != nil {
 		return storage.Result{}, err
 	}
 	return result, a.tellService(p, c.Name, serviceOf(old.user), serviceOf(c.Document))
-}
-
-// indexUnits gives every unit its index key when the first cluster is made: units
-// that were recorded before there were clusters have none.
-func (a *applier) indexUnits() error {
-	first := true
-	err := storage.ListClusters(a.tx, "", func(string, []byte) (bool, error) {
-		first = false
-		return false, nil
-	})
-	if err != nil || !first {
-		return err
-	}
-	var keys [][]byte
-	err = storage.ScanPrefix(a.tx, []byte(storage.UnitPrefix), func(key, _ []byte) (bool, error) {
-		parts := strings.Split(string(key[len(storage.UnitPrefix):]), "/")
-		if len(parts) != 3 {
-			return false, fmt.Errorf("read unit key %q: it has %d parts", key, len(parts))
-		}
-		ref := storage.UnitRef{Cluster: parts[1], Unit: parts[2]}
-		keys = append(keys, storage.ByCluster.Key(ref.Cluster, unitTerm(parts[0], ref)))
-		return true, nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, key := range keys {
-		if err := a.tx.Put(key, storage.IndexValue); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // clusterManager reads who manages a stored cluster.
@@ -107,10 +69,7 @@ func (a *applier) deleteCluster(p storage.Proposal, c storage.DeleteCluster) (st
 		return storage.Result{}, err
 	}
 	what := fmt.Sprintf("cluster %q", c.Name)
-	// Units can be left over from a cluster that is gone: an outcome that was
-	// under way when it was removed by force. Force removes those too.
-	leftover := !old.exists() && c.Force && c.IfMatch == 0 && len(units) > 0
-	if rejected := a.checkDelete(old, c.IfMatch, what); rejected != nil && !leftover {
+	if rejected := a.checkDelete(old, c.IfMatch, what); rejected != nil {
 		return *rejected, nil
 	}
 	if len(units) > 0 && !c.Force {

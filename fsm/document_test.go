@@ -125,7 +125,7 @@ func TestEventsKeepNoEntry(t *testing.T) {
 	defer w.Close()
 	var before []string
 	for i, c := range []storage.Command{
-		namedPackage(t, "p"), deployCommand(t, "d", "p", "east"), recordPut("d", 1, running("d", "east", "u")), stateCommand(t, "s", "up"),
+		namedPackage(t, "p"), clusterCommand(t, "east", model.ManagedByAPI), deployCommand(t, "d", "p", "east"), recordPut("d", 1, running("d", "east", "u")), stateCommand(t, "s", "up"),
 	} {
 		entry := logEntry(t, uint64(i+1), c)
 		apply(t, f, entry)
@@ -136,8 +136,8 @@ func TestEventsKeepNoEntry(t *testing.T) {
 		}
 	}
 	events, _, err := w.Next(t.Context())
-	if err != nil || len(events) != 4 {
-		t.Fatalf("next: got %d events, %v, want 4", len(events), err)
+	if err != nil || len(events) != 5 {
+		t.Fatalf("next: got %d events, %v, want 5", len(events), err)
 	}
 	for _, event := range events {
 		if event.Document[0] != '{' || bytes.IndexByte(event.Document, 0) >= 0 {

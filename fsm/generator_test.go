@@ -53,14 +53,14 @@ func (g *generator) mode() storage.PutMode {
 }
 
 func (g *generator) command() storage.Command {
-	switch g.IntN(18) {
+	switch g.IntN(22) {
 	case 0:
 		return storage.Barrier{}
 	case 1:
 		return storage.MintClusterID{ClusterID: g.name("cluster", 3)}
 	case 2, 3, 4:
 		return g.putPackage()
-	case 12, 13:
+	case 12, 13, 18, 19, 20:
 		return g.putCluster()
 	case 14:
 		return storage.DeleteCluster{Name: g.name("env", 4), IfMatch: g.ifMatch(), Force: g.IntN(3) == 0}
@@ -74,7 +74,7 @@ func (g *generator) command() storage.Command {
 		return g.putDeployment()
 	case 8:
 		return storage.DeleteDeployment{Key: g.name("d", 10), IfMatch: g.ifMatch()}
-	case 9, 10, 11:
+	case 9, 10, 11, 21:
 		return g.record()
 	default:
 		c := stateCommand(g, g.name("s", 5), g.name("status", 3))
@@ -167,7 +167,7 @@ func (g *generator) putDeployment() storage.Command {
 
 func (g *generator) record() storage.Command {
 	c := storage.RecordUnitStatus{Deployment: g.name("d", 10), Generation: 1 + g.Uint64N(1+g.Uint64N(12)), Forget: g.IntN(4) == 0}
-	for _, cluster := range g.some("env", 4) {
+	for _, cluster := range g.some("env", 3) {
 		if g.IntN(2) == 0 {
 			c.Remove = append(c.Remove, storage.UnitRef{Cluster: cluster, Unit: g.name("u", 2)})
 			continue

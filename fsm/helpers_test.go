@@ -350,6 +350,24 @@ func (w *world) must(commands ...storage.Command) {
 	}
 }
 
+// register puts clusters, in no entry of their own.
+func (w *world) register(clusters ...string) {
+	w.Helper()
+	err := w.db.Update(func(tx storage.Tx, _ *bolt.Meta) error {
+		for _, name := range clusters {
+			command := clusterCommand(w, name, model.ManagedByAPI)
+			results, _, err := w.machine.Apply(tx, w.index, w.term, []storage.Proposal{{Request: storage.Request{Command: command}, At: noon}})
+			if err != nil || results[0].Code != "" {
+				return fmt.Errorf("register cluster %s: %+v, %w", name, results[0], err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
 // digest is that of all keys except the request table.
 func (w *world) digest() Digest {
 	w.Helper()

@@ -2,7 +2,6 @@ package fsm
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
-	"github.com/oprc/oprc-pm/storage/bolt"
 )
 
 // checkIndexes compares every index key with a scan of the documents, and the
@@ -20,6 +18,22 @@ import (
 func checkIndexes(t testing.TB, f *FSM) {
 	t.Helper()
 	if _, err := f.View(func(r storage.Reader) error { return compareIndexes(t, r) }); err != nil {
+		t.Fatalf("view: %v", err)
+	}
+}
+
+// checkClusters checks that every unit is recorded in a cluster that exists.
+func checkClusters(t testing.TB, f *FSM) {
+	t.Helper()
+	if _, err := f.View(func(r storage.Reader) error {
+		return storage.ScanPrefix(r, []byte(storage.UnitPrefix), func(key, _ []byte) (bool, error) {
+			document, err := r.Get(storage.ClusterKey(strings.Split(string(key), "/")[2]))
+			if document == nil {
+				t.Errorf("%s is recorded in a cluster that does not exist", key)
+			}
+			return true, err
+		})
+	}); err != nil {
 		t.Fatalf("view: %v", err)
 	}
 }
@@ -92,43 +106,4 @@ func indexKeys(r storage.Reader) ([]string, error) {
 	})
 	slices.Sort(keys)
 	return keys, err
-}
-
-// TestUnitsGetTheirIndexWithTheFirstCluster is a state from before there were
-// clusters.
-func TestUnitsGetTheirIndexWithTheFirstCluster(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.must(namedPackage(t, "app"))
-	for _, name := range []string{"a", "b"} {
-		w.must(deployCommand(t, name, "app"), recordPut(name, 1, running(name, "east", "u-"+name), running(name, "west", "v-"+name)))
-	}
-	if err := w.db.Update(func(tx storage.Tx, _ *bolt.Meta) error {
-		var keys [][]byte
-		err := storage.ScanPrefix(tx, []byte(storage.ByCluster), func(key, _ []byte) (bool, error) {
-			keys = append(keys, bytes.Clone(key))
-			return true, nil
-		})
-		for _, key := range keys {
-			err = errors.Join(err, tx.Delete(key))
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	count := func() (n int) {
-		w.view(func(r storage.Reader) (err error) {
-			n, err = storage.CountUnitsOnCluster(r, "east")
-			return err
-		})
-		return n
-	}
-	if got := count(); got != 0 {
-		t.Fatalf("units before the first cluster: got %d, want 0", got)
-	}
-	w.must(clusterCommand(t, "west", model.ManagedByConfig))
-	if got, want := count(), 2; got != want {
-		t.Errorf("units in the index: got %d, want %d", got, want)
-	}
-	w.view(func(r storage.Reader) error { return compareIndexes(t, r) })
 }

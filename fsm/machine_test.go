@@ -22,7 +22,8 @@ func recordPut(deployment string, generation uint64, units ...model.UnitStatus) 
 
 // machineTest applies command after given. The world begins with the packages
 // base, app (depends on base), a deployment idle of app without units, and one
-// named busy with a unit, at indexes 1 to 5.
+// named busy with a unit, at indexes 1 to 5. There are the clusters east, in which
+// that unit is, and west.
 type machineTest struct {
 	name    string
 	given   []storage.Command
@@ -42,8 +43,9 @@ func runMachineTests(t *testing.T, tests []machineTest) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
+			w.must(namedPackage(t, "base"))
+			w.register("east", "west")
 			w.must(
-				namedPackage(t, "base"),
 				namedPackage(t, "app", "base"),
 				deployCommand(t, "idle", "app", "east"),
 				deployCommand(t, "busy", "app", "east", "west"),

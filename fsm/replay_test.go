@@ -63,6 +63,7 @@ func TestReplayIsDeterministic(t *testing.T) {
 				}
 				checkDigest(t, other)
 				checkIndexes(t, other)
+				checkClusters(t, other)
 			}
 			checkMix(t, want)
 			checkChanges(t, a)

@@ -132,6 +132,7 @@ func TestForgetDropsRevisions(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.must(namedPackage(t, "app"), deployCommand(t, "d", "app"), revise("d", 1, true, 0), revise("d", 2, false, 0))
+			w.register("east")
 			forget(w)
 			w.view(func(r storage.Reader) error {
 				if doc, err := r.Get(storage.DeploymentKey("d")); doc != nil || err != nil {

@@ -25,6 +25,9 @@ func (a *applier) recordUnitStatus(c encodedRecordUnitStatus) (storage.Result, e
 			return deref(rejected), err
 		}
 	}
+	if rejected, err := a.checkClusters(c); rejected != nil || err != nil {
+		return deref(rejected), err
+	}
 	changed, err := a.writeUnits(c)
 	if err != nil {
 		return storage.Result{}, err
@@ -65,6 +68,31 @@ func (a *applier) checkForget(c encodedRecordUnitStatus, old stored) (*storage.R
 		return nil, err
 	}
 	return a.rejection(model.CodeConflict, "deployment %q still has %s", c.Deployment, left), nil
+}
+
+// checkClusters holds the rule that a unit is recorded anew only in a cluster that
+// is registered. An intent may arrive just after its cluster was deleted: nobody
+// could carry it out, nor remove it again. What is recorded may be updated and
+// removed in any case.
+func (a *applier) checkClusters(c encodedRecordUnitStatus) (*storage.Result, error) {
+	for _, unit := range c.put {
+		recorded, err := a.tx.Get(storage.UnitKey(c.Deployment, unit.Cluster, unit.Unit))
+		if err != nil {
+			return nil, err
+		}
+		if recorded != nil {
+			continue
+		}
+		cluster, err := a.tx.Get(storage.ClusterKey(unit.Cluster))
+		if err != nil {
+			return nil, err
+		}
+		if cluster == nil {
+			return a.rejection(model.CodeConflict, "cluster %q is not registered: unit %q of deployment %q must be planned again",
+				unit.Cluster, unit.Unit, c.Deployment), nil
+		}
+	}
+	return nil, nil
 }
 
 // writeUnits writes and removes unit records and reports whether any changed.

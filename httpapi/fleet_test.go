@@ -115,6 +115,7 @@ func (a *api) setHealth(name, status string, change func(*model.ClusterHealth)) 
 // apply commits a command, and waits until the fleet knows.
 func (a *api) apply(cmd storage.Command) storage.Result {
 	a.t.Helper()
+	a.registerClustersOf(cmd)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	res, err := a.store.Apply(ctx, storage.Request{Command: cmd})

@@ -250,11 +250,50 @@ func (a *api) putDeployment(key, pkg string, envs ...string) answer {
 // record applies what the dispatcher would: unit records and an observed state.
 func (a *api) record(cmd storage.RecordUnitStatus) storage.Result {
 	a.t.Helper()
+	a.registerClustersOf(cmd)
 	res, err := a.store.Apply(context.Background(), storage.Request{Command: cmd})
 	if err != nil {
 		a.t.Fatalf("record unit status: %v", err)
 	}
 	return res
+}
+
+// registerClustersOf makes the clusters in which a command records units, as far
+// as they do not exist: a dispatcher plans for no other.
+func (a *api) registerClustersOf(cmd storage.Command) {
+	a.t.Helper()
+	record, ok := cmd.(storage.RecordUnitStatus)
+	if !ok {
+		return
+	}
+	for _, unit := range record.Put {
+		if a.hasCluster(unit.Cluster) {
+			continue
+		}
+		c := model.Cluster{Name: unit.Cluster, BaseURL: "http://" + unit.Cluster + ".invalid", ManagedBy: model.ManagedByAPI}
+		c.SetDefaults()
+		document, err := model.EncodeCluster(c)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		put := storage.PutCluster{Name: c.Name, Document: document, ManagedBy: c.ManagedBy}
+		if _, err := a.store.Apply(context.Background(), storage.Request{Command: put}); err != nil {
+			a.t.Fatalf("register cluster %s: %v", c.Name, err)
+		}
+	}
+}
+
+func (a *api) hasCluster(name string) (exists bool) {
+	a.t.Helper()
+	_, err := a.store.View(context.Background(), storage.ReadOptions{}, func(r storage.Reader) error {
+		document, err := r.Get(storage.ClusterKey(name))
+		exists = document != nil
+		return err
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return exists
 }
 
 // dump is every replicated key and value but the request table, which remembers

@@ -129,21 +129,23 @@ func (s *stream) changes(n int) []string {
 func TestWatchOrderAndResume(t *testing.T) {
 	t.Parallel()
 	a := start(t, options{})
+	pending := storage.RecordUnitStatus{Deployment: "d1", Generation: 1,
+		Put:      []model.UnitStatus{unit("u1", "d1", "e", "", 1, model.UnitPending)},
+		Observed: observed(1, model.DeploymentDeploying)}
+	a.registerClustersOf(pending)
 	a.must(a.putPackage("p0"), 201)
 	live := a.watch("")
-	if got := live.resp.Header.Get("X-Oprc-Index"); got != "1" {
-		t.Errorf("X-Oprc-Index %q, want 1", got)
+	if got := live.resp.Header.Get("X-Oprc-Index"); got != "2" {
+		t.Errorf("X-Oprc-Index %q, want 2", got)
 	}
 	if ct := live.resp.Header.Get("Content-Type"); !strings.HasPrefix(ct, "text/event-stream") || live.resp.ContentLength >= 0 {
 		t.Errorf("Content-Type %q, Content-Length %d", ct, live.resp.ContentLength)
 	}
 	a.must(a.putPackage("p1"), 201)
 	a.putDeployment("d1", "p1", "e")
-	a.record(storage.RecordUnitStatus{Deployment: "d1", Generation: 1,
-		Put:      []model.UnitStatus{unit("u1", "d1", "e", "", 1, model.UnitPending)},
-		Observed: observed(1, model.DeploymentDeploying)})
+	a.record(pending)
 	a.must(a.do(call{"DELETE", pkgs + "/p0", "", nil}), 204)
-	want := []string{"2 put package p1", "3 put deployment d1", "4 put unit d1/e/u1", "4 put deployment d1", "5 delete package p0"}
+	want := []string{"3 put package p1", "4 put deployment d1", "5 put unit d1/e/u1", "5 put deployment d1", "6 delete package p0"}
 	if diff := cmp.Diff(want, live.changes(5)); diff != "" {
 		t.Errorf("live (-want +got):\n%s", diff)
 	}
@@ -153,12 +155,12 @@ func TestWatchOrderAndResume(t *testing.T) {
 		headers     []string
 		want        []string
 	}{
-		{"since", "?since=3", nil, want[2:]},
-		{"since the start", "?since=1", nil, want},
-		{"one kind", "?since=1&kind=deployment", nil, []string{want[1], want[3]}},
-		{"two kinds", "?since=1&kind=package,unit", nil, []string{want[0], want[2], want[4]}},
-		{"kind twice", "?since=1&kind=package&kind=unit", nil, []string{want[0], want[2], want[4]}},
-		{"last event id wins", "?since=1", []string{"Last-Event-ID: 4"}, want[4:]},
+		{"since", "?since=4", nil, want[2:]},
+		{"since the start", "?since=2", nil, want},
+		{"one kind", "?since=2&kind=deployment", nil, []string{want[1], want[3]}},
+		{"two kinds", "?since=2&kind=package,unit", nil, []string{want[0], want[2], want[4]}},
+		{"kind twice", "?since=2&kind=package&kind=unit", nil, []string{want[0], want[2], want[4]}},
+		{"last event id wins", "?since=2", []string{"Last-Event-ID: 5"}, want[4:]},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -170,19 +172,19 @@ func TestWatchOrderAndResume(t *testing.T) {
 	}
 
 	t.Run("documents and ids", func(t *testing.T) {
-		s := a.watch("?since=2")
+		s := a.watch("?since=3")
 		stored := decode[map[string]any](t, a.get(deps+"/d1").body)
 		first := s.event()
-		if first.id != "3" {
-			t.Errorf("id %q, want 3", first.id)
+		if first.id != "4" {
+			t.Errorf("id %q, want 4", first.id)
 		}
 		// Two changes of one index: only the second moves the position.
 		if got := s.event().id; got != "" {
 			t.Errorf("id %q before the last change of an index, want none", got)
 		}
 		second := s.event()
-		if second.id != "4" {
-			t.Errorf("id %q, want 4", second.id)
+		if second.id != "5" {
+			t.Errorf("id %q, want 5", second.id)
 		}
 		var doc map[string]any
 		if err := json.Unmarshal(decode[change](t, []byte(second.data)).Document, &doc); err != nil {

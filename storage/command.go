@@ -74,8 +74,9 @@ type DeleteDeployment struct {
 
 // RecordUnitStatus records what the leader's dispatcher intends and observes
 // for one deployment: the intent before a call to a CRM, the outcome after it.
-// It is rejected with conflict when Generation is not the deployment's newest
-// (the dispatcher must look again) or the deployment is gone.
+// It is rejected with conflict when Generation is not the deployment's newest or a
+// unit would be recorded anew in a cluster that does not exist (the dispatcher must
+// look and plan again), or the deployment is gone.
 type RecordUnitStatus struct {
 	Deployment string
 	// Generation that the dispatcher acted on.
@@ -122,8 +123,7 @@ type PutCluster struct {
 
 // DeleteCluster removes a cluster with its health. It is rejected while units
 // are recorded there, unless Force: the units' records then go as well, whatever
-// the cluster still runs. Force also removes units that are left of a cluster
-// that does not exist any more.
+// the cluster still runs.
 type DeleteCluster struct {
 	Name    string
 	IfMatch uint64

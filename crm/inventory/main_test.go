@@ -140,7 +140,7 @@ func shop(w *world) {
 	}
 	w.must(record("cart", unit("cart", "a", "u1", "crm-1", model.UnitRunning), unit("cart", "b", "u2", "u2", model.UnitDeleting)))
 	w.must(record("cart-2", unit("cart-2", "b", "u3", "", model.UnitPending), unit("cart-2", "a", "u4", "crm-1", model.UnitRunning)))
-	w.must(record("order", unit("order", "b", "u5", "crm-5", model.UnitRunning), unit("order", "gone", "u6", "", model.UnitDown)))
+	w.must(record("order", unit("order", "b", "u5", "crm-5", model.UnitRunning)))
 }
 
 func pointer[T any](value T) *T { return &value }

@@ -34,15 +34,15 @@ var (
 var (
 	askedClusters    = slices.Concat(clusterNames, []string{"gone"})
 	askedDeployments = slices.Concat(deploymentNames, []string{"cart", "cart-2", "order"})
-	askedIDs         = []string{"u1", "u2", "u3", "u4", "u5", "u6", "crm-1", "crm-5"}
+	askedIDs         = []string{"u1", "u2", "u3", "u4", "u5", "crm-1", "crm-5"}
 	exceptions       = append(slices.Clone(askedDeployments), "")
 )
 
 func pick[T any](c chaos, of []T) T { return of[c.IntN(len(of))] }
 
 func (c chaos) command() storage.Command {
-	switch c.IntN(12) {
-	case 0, 1:
+	switch c.IntN(16) {
+	case 0, 1, 12, 13, 14, 15:
 		return putCluster(c, pick(c, clusterNames), func(cluster *model.Cluster) {
 			cluster.Cordoned = c.IntN(2) == 0
 			cluster.Environments = []string{fmt.Sprintf("env%d", c.IntN(3))}

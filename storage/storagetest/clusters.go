@@ -112,6 +112,7 @@ func (e *env) unitsOn(cluster string) []string {
 func testClusterUnits(e *env) {
 	_, d, _ := e.deployed()
 	east, west := e.name("east"), e.name("west")
+	e.register(east, west)
 	record := func(put []model.UnitStatus, remove ...storage.UnitRef) {
 		e.Helper()
 		e.accept(storage.RecordUnitStatus{Deployment: d.key, Generation: 1, Put: put, Remove: remove})
@@ -160,6 +161,7 @@ func testDeleteClusterByForce(e *env) {
 	e.accept(e.health(c.name, model.ClusterUnhealthy))
 	lost := e.withUnit(d, 1)
 	elsewhere := unit(d.key, e.name("west"), "u", model.UnitRunning)
+	e.register(elsewhere.Cluster)
 	e.accept(storage.RecordUnitStatus{Deployment: d.key, Generation: 1, Put: []model.UnitStatus{elsewhere}})
 	w := e.watch(storage.WatchOptions{Since: made.Index, Kinds: []storage.Kind{storage.KindUnit, storage.KindCluster, storage.KindClusterHealth}})
 

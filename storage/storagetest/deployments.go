@@ -124,6 +124,7 @@ func testDeleteBusy(e *env) {
 
 func testUndelete(e *env) {
 	_, d, created := e.deployed()
+	e.register(d.envs[0])
 	e.accept(storage.RecordUnitStatus{
 		Deployment: d.key, Generation: created.Generation,
 		Put:      []model.UnitStatus{unit(d.key, d.envs[0], "u", model.UnitRunning)},

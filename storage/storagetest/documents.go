@@ -81,10 +81,19 @@ func unit(deployment, cluster, id string, phase model.UnitPhase) model.UnitStatu
 	return model.UnitStatus{ID: id, DeploymentKey: deployment, Cluster: cluster, Generation: 1, Phase: phase}
 }
 
-// withUnit gives a deployment one unit record and returns its reference.
+// register makes clusters, as far as there are none of these names.
+func (e *env) register(clusters ...string) {
+	e.Helper()
+	for _, name := range clusters {
+		e.accept(e.putCluster(cluster{name: name}))
+	}
+}
+
+// withUnit gives a deployment one unit record, in a cluster that exists, and returns its reference.
 func (e *env) withUnit(d deployment, generation uint64) storage.UnitRef {
 	e.Helper()
 	ref := storage.UnitRef{Cluster: d.envs[0], Unit: e.name("unit")}
+	e.register(ref.Cluster)
 	e.accept(storage.RecordUnitStatus{
 		Deployment: d.key, Generation: generation,
 		Put: []model.UnitStatus{unit(d.key, ref.Cluster, ref.Unit, model.UnitRunning)},

@@ -73,6 +73,7 @@ func testEvents(e *env) {
 
 func testEventsRideAlong(e *env) {
 	_, d, created := e.deployed()
+	e.register("east")
 	record := storage.RecordUnitStatus{
 		Deployment: d.key, Generation: 1, Put: []model.UnitStatus{unit(d.key, "east", "u", model.UnitPending)},
 		Events: []model.Event{about(d.key, "Placed")},

@@ -77,6 +77,7 @@ func (e *env) leadOnce(store storage.Store, before, index uint64) uint64 {
 func (e *env) fence(term uint64) {
 	e.Helper()
 	_, d, _ := e.deployed()
+	e.register("east")
 	record := storage.RecordUnitStatus{
 		Deployment: d.key, Generation: 1, Put: []model.UnitStatus{unit(d.key, "east", "u", model.UnitPending)},
 	}

@@ -10,6 +10,7 @@ import (
 var unitTests = []storeTest{
 	{"unit/ok_record", testRecordUnits},
 	{"unit/err_generation", testRecordGeneration},
+	{"unit/err_cluster_missing", testRecordInMissingCluster},
 	{"unit/ok_observed_keeps_desired_and_mark", testRecordObserved},
 	{"unit/err_forget", testForgetRules},
 	{"unit/ok_forget", testForget},
@@ -31,6 +32,7 @@ func (e *env) units(deployment string) []model.UnitStatus {
 
 func testRecordUnits(e *env) {
 	_, d, created := e.deployed()
+	e.register("east", "west")
 	east, west := unit(d.key, "east", "u1", model.UnitPending), unit(d.key, "west", "u2", model.UnitPending)
 	record := storage.RecordUnitStatus{Deployment: d.key, Generation: 1, Put: []model.UnitStatus{west, east}}
 	recorded := e.outcome(storage.Updated, record)
@@ -54,6 +56,7 @@ func testRecordGeneration(e *env) {
 	_, d, _ := e.deployed()
 	d.rps = 1
 	e.accept(e.deploy(d))
+	e.register("east")
 	put := []model.UnitStatus{unit(d.key, "east", "u", model.UnitPending)}
 	for _, generation := range []uint64{0, 1, 3} {
 		e.reject(model.CodeConflict, storage.RecordUnitStatus{Deployment: d.key, Generation: generation, Put: put})
@@ -61,6 +64,18 @@ func testRecordGeneration(e *env) {
 	e.reject(model.CodeConflict, storage.RecordUnitStatus{Deployment: e.name("gone"), Generation: 1, Put: put})
 	same(e, "units", []model.UnitStatus{}, e.units(d.key))
 	e.outcome(storage.Updated, storage.RecordUnitStatus{Deployment: d.key, Generation: 2, Put: put})
+}
+
+func testRecordInMissingCluster(e *env) {
+	_, d, _ := e.deployed()
+	ref := e.withUnit(d, 1)
+	intent := storage.RecordUnitStatus{Deployment: d.key, Generation: 1, Put: []model.UnitStatus{unit(d.key, ref.Cluster, "late", model.UnitPending)}}
+	e.outcome(storage.Deleted, storage.DeleteCluster{Name: ref.Cluster, Force: true})
+	e.reject(model.CodeConflict, intent)
+	same(e, "units", []model.UnitStatus{}, e.units(d.key))
+	e.outcome(storage.Unchanged, storage.RecordUnitStatus{Deployment: d.key, Generation: 1, Remove: []storage.UnitRef{ref}})
+	e.register(ref.Cluster)
+	e.outcome(storage.Updated, intent)
 }
 
 func testRecordObserved(e *env) {

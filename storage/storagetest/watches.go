@@ -82,6 +82,7 @@ func testWatchOrder(e *env) {
 		start = e.accept(e.put(pkg{name: e.name("first")})).Index
 	}
 	w := e.watch(storage.WatchOptions{Since: start})
+	e.register("east")
 	p, d, placed := e.deployed()
 	ref := storage.UnitRef{Cluster: "east", Unit: "u"}
 	recorded := e.accept(storage.RecordUnitStatus{
