@@ -317,7 +317,7 @@ func TestRunEndsWhileCallsHang(t *testing.T) {
 	until(t, "calls are recorded as wanted", func() bool { return len(w.units()["cart"]) == 3 }, w.history)
 	begun := time.Now()
 	stop()
-	if took := time.Since(begun); took > patience/4 {
+	if took := time.Since(begun); took > 10*time.Second {
 		t.Errorf("the run took %v to end", took)
 	}
 }

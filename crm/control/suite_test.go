@@ -121,10 +121,11 @@ func TestStrategiesAndTransitionsWhileAClusterFails(t *testing.T) {
 				s.goesOn()
 				s.sims[broken].SetFaults(sim.Faults{})
 				s.returned()
+				after := s.settledState()
 				for _, transition := range transitions {
 					t.Run(transition, func(t *testing.T) {
 						for _, strategy := range strategies {
-							t.Run(strategy.name, func(t *testing.T) { s.check(t, transition, strategy.name) })
+							t.Run(strategy.name, func(t *testing.T) { s.check(t, after, transition, strategy.name) })
 						}
 					})
 				}
@@ -208,7 +209,7 @@ func (s *suite) transit() {
 // goesOn waits until all that does not depend on c1 is done while it fails.
 func (s *suite) goesOn() {
 	s.t.Helper()
-	untilAtPace(s.t, 40*time.Millisecond, "what can be done without the cluster that fails is done", func() bool {
+	until(s.t, "what can be done without the cluster that fails is done", func() bool {
 		units, placed, held := s.units(), s.placement(), s.held()
 		for _, strategy := range strategies {
 			moved, created, deleted := keyOf(strategy.name, "move"), keyOf(strategy.name, "create"), keyOf(strategy.name, "delete")
@@ -234,7 +235,7 @@ func (s *suite) goesOn() {
 // plans again when it is found well.
 func (s *suite) returned() {
 	s.t.Helper()
-	untilAtPace(s.t, 40*time.Millisecond, "everything is as if nothing had failed", func() bool {
+	until(s.t, "everything is as if nothing had failed", func() bool {
 		placed := s.placement()
 		for _, strategy := range strategies {
 			if !slices.Contains(placed[keyOf(strategy.name, "create")], broken) {
@@ -256,11 +257,23 @@ func runsElsewhere(units []model.UnitStatus, want int) bool {
 	return want > 0 == (running > 0) && running >= want
 }
 
+// settledState is what there is once everything has settled.
+type settledState struct {
+	placed  map[string][]string
+	units   map[string][]model.UnitStatus
+	effects []effect
+}
+
+func (s *suite) settledState() settledState {
+	return settledState{s.placement(), s.units(), s.effects()}
+}
+
 // check asserts what became of a deployment, once everything has settled.
-func (s *suite) check(t *testing.T, transition, strategy string) {
+func (s *suite) check(t *testing.T, after settledState, transition, strategy string) {
 	t.Helper()
 	key := keyOf(strategy, transition)
-	placed, now, before := s.placement()[key], idsOf(s.units()[key]), idsOf(s.before[key])
+	placed, exists := after.placed[key]
+	now, before := idsOf(after.units[key]), idsOf(s.before[key])
 	switch transition {
 	case "create":
 		if !slices.Contains(placed, broken) {
@@ -270,13 +283,13 @@ func (s *suite) check(t *testing.T, transition, strategy string) {
 		if !slices.Contains(placed, broken) || slices.ContainsFunc(now, func(id string) bool { return slices.Contains(before, id) }) {
 			t.Errorf("got units %v in %v, want none of %v, and %s used", now, placed, before, broken)
 		}
-		s.replacedInOrder(t, key)
+		after.replacedInOrder(t, key)
 	case "move":
 		if slices.Contains(placed, broken) || len(placed) == 0 {
 			t.Errorf("got it in %v, want it away from %s", placed, broken)
 		}
 	case "delete":
-		if _, exists := s.deployments()[key]; exists || len(now) > 0 {
+		if exists || len(now) > 0 {
 			t.Errorf("got units %v, exists %t, want nothing left", now, exists)
 		}
 	case "leave alone":
@@ -291,10 +304,10 @@ func (s *suite) check(t *testing.T, transition, strategy string) {
 
 // replacedInOrder asserts that no unit of a deployment was deleted in a cluster
 // before its successor was there.
-func (s *suite) replacedInOrder(t *testing.T, key string) {
+func (s settledState) replacedInOrder(t *testing.T, key string) {
 	t.Helper()
 	held := map[string]int{}
-	for _, e := range s.effects() {
+	for _, e := range s.effects {
 		switch {
 		case e.Deployment != key:
 		case e.Effect == sim.EffectCreated:

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -26,31 +27,44 @@ import (
 	"github.com/oprc/oprc-pm/storage/memory"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// These tests wait more than they compute: more of them at once than there are
+	// cores, unless it was said how many.
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		if err := flag.Set("test.parallel", "4"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
-// patience bounds every wait for a condition.
-const patience = 40 * time.Second
+// patience bounds every wait for a condition, on the busiest machine.
+const patience = 2 * time.Minute
 
 // timeToRunning is how long units take to come up.
 const timeToRunning = 30 * time.Millisecond
 
-// until waits for a condition, looking often. state, if not nil, tells what is
-// there instead.
+// until waits for a condition, looking often; less often at what takes long to look
+// at, for looking must not keep what it waits for from its work. state, if not nil,
+// tells what is there instead.
 func until(t *testing.T, what string, condition func() bool, state func() string) {
 	t.Helper()
-	untilAtPace(t, 5*time.Millisecond, what, condition, state)
-}
-
-// untilAtPace is until for conditions that take long to look at.
-func untilAtPace(t *testing.T, pace time.Duration, what string, condition func() bool, state func() string) {
-	t.Helper()
+	const pace = 5 * time.Millisecond
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
-	tick := time.NewTicker(pace)
-	defer tick.Stop()
-	for !condition() {
+	pause := time.NewTimer(pace)
+	defer pause.Stop()
+	for {
+		begun := time.Now()
+		if condition() {
+			return
+		}
+		pause.Reset(max(pace, 6*time.Since(begun)))
 		select {
-		case <-tick.C:
+		case <-pause.C:
 		case <-deadline.C:
 			if state != nil {
 				what += "; there is " + state()
@@ -318,7 +332,7 @@ func places(d model.Deployment) []string {
 // hold exactly what is recorded.
 func (w *world) settled() {
 	w.t.Helper()
-	untilAtPace(w.t, 20*time.Millisecond, "all deployments run, with nothing left over", func() bool { return w.isSettled("") }, w.history)
+	until(w.t, "all deployments run, with nothing left over", func() bool { return w.isSettled("") }, w.history)
 }
 
 // isSettled tells whether all deployments whose keys begin with prefix run where
