@@ -151,10 +151,24 @@ func (s *state) open(cfg Config, now time.Time) {
 // take makes v the verdict.
 func (s *state) take(v verdict, now time.Time) {
 	if v.status != s.raw.status && !s.raw.uncertain() && !v.uncertain() {
-		copy(s.changes[:], s.changes[1:])
-		s.changes[flapChanges-1] = change{now, worse(s.raw.status, v.status)}
+		s.noteChange(v.status, now)
 	}
 	s.raw, s.seen = v, 0
+}
+
+// noteChange remembers a change of the verdict's status. One that goes on in the
+// direction of the one before is a part of it: a cluster that is lost is Degraded on
+// its way, and that is no turn.
+func (s *state) noteChange(status string, now time.Time) {
+	last := &s.changes[flapChanges-1]
+	better := severity[status] < severity[s.raw.status]
+	worst := worse(s.raw.status, status)
+	if !last.at.IsZero() && last.better == better {
+		last.at, last.worst = now, worse(last.worst, worst)
+		return
+	}
+	copy(s.changes[:], s.changes[1:])
+	*last = change{now, better, worst}
 }
 
 // settle works out what readers see: the verdict, unless it flaps.

@@ -273,14 +273,20 @@ func TestAdvance(t *testing.T) {
 			{o: empty, want: "Unhealthy/Flapping/closed"},
 			{o: good, want: "Unhealthy/Flapping/closed"},
 			{o: good, want: "Unhealthy/Flapping/closed"},
-		}, times(4, step{o: good, want: "Unhealthy/Flapping/closed"}), []step{
+		}, times(14, step{o: good, want: "Unhealthy/Flapping/closed"}), []step{
 			{o: good, want: healthy, event: EventRecovered},
 			{o: empty, want: "Unhealthy/NoReadyNodes/closed", event: EventUnhealthy},
+		})},
+		{"a cluster that is lost by way of Degraded has turned once, not twice", join(begin, die, []step{
+			{o: good, want: "Unhealthy/ProbeFailed/half_open"}, {o: good, want: healthy, event: EventRecovered},
+		}, die, []step{
+			{o: good, want: "Unhealthy/ProbeFailed/half_open"},
+			{o: good, want: "Unhealthy/Flapping/closed"},
 		})},
 		{"changes that are far apart are not flapping", join(begin,
 			[]step{{o: empty, want: "Unhealthy/NoReadyNodes/closed", event: EventUnhealthy, after: time.Minute},
 				{o: good, want: "Unhealthy/NoReadyNodes/closed"}, {o: good, want: healthy, event: EventRecovered}},
-			[]step{{o: empty, want: "Unhealthy/NoReadyNodes/closed", event: EventUnhealthy, after: 2 * time.Minute},
+			[]step{{o: empty, want: "Unhealthy/NoReadyNodes/closed", event: EventUnhealthy, after: 6 * time.Minute},
 				{o: good, want: "Unhealthy/NoReadyNodes/closed"}, {o: good, want: healthy, event: EventRecovered}})},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -373,7 +379,7 @@ func TestLeaderChangeKeepsWhatIsRecorded(t *testing.T) {
 		recorded := report(func(h *model.ClusterHealth) {
 			h.Status, h.Reason, h.Circuit, h.LastSeen, h.Since = model.ClusterUnhealthy, ReasonFlapping, model.CircuitClosed, noon, pointer(noon)
 		})
-		play(t, cfg, seed(cfg, "a", recorded, noon), join(times(4, step{o: good, want: "Unhealthy/Flapping/closed"}),
+		play(t, cfg, seed(cfg, "a", recorded, noon), join(times(14, step{o: good, want: "Unhealthy/Flapping/closed"}),
 			[]step{{o: good, want: "Unhealthy/Flapping/closed"}, {o: good, want: "Unhealthy/Flapping/closed"}, {o: good, want: healthy, event: EventRecovered}}))
 	})
 }

@@ -38,8 +38,8 @@ const (
 	// flapChanges within flapWindow intervals are flapping, which ends after
 	// calmAfter intervals without one.
 	flapChanges = 4
-	flapWindow  = 10
-	calmAfter   = 5
+	flapWindow  = 30
+	calmAfter   = 15
 )
 
 // state is all that a run knows of one cluster. It is a value: advance makes the
@@ -73,10 +73,12 @@ type state struct {
 	held    string
 }
 
-// change is one change of the verdict's status, from or to the worst of the two.
+// change is one change of the verdict's status, in one direction, and the worst
+// status of it.
 type change struct {
-	at    time.Time
-	worst string
+	at     time.Time
+	better bool
+	worst  string
 }
 
 // verdict is a status with its explanation.
@@ -153,7 +155,7 @@ func seed(cfg Config, name string, recorded model.ClusterHealth, now time.Time) 
 		s.probes = row{count: confirmations, score: confirmations}
 	case recorded.Reason == ReasonFlapping:
 		s.held = recorded.Status
-		s.changes[flapChanges-1] = change{now, recorded.Status}
+		s.changes[flapChanges-1] = change{now, false, recorded.Status}
 	}
 	return s
 }
