@@ -82,8 +82,8 @@ func (s *strategySuite) send(t *testing.T, method, path, body string) {
 
 func document(t *testing.T, key string, wish fields) string {
 	t.Helper()
-	all := maps.Clone(wish)
-	all["key"], all["package_name"], all["class_key"] = key, "shop", "A"
+	all := fields{"key": key, "package_name": "shop", "class_key": "A"}
+	maps.Copy(all, wish)
 	text, err := json.Marshal(all)
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,11 @@ func TestTransitionsByProcess(t *testing.T) {
 		{"a rollout in waves is paused and resumed", s.pauseAndResume},
 		{"a rollout that fails returns to the last good generation", s.automaticReturn},
 		{"a person returns to an earlier revision", s.returnByHand},
+		{"a package is updated: its deployments are rolled", s.packageUpdate},
+		{"a package is deleted with its deployments", s.packageDelete},
 		{"a cluster is drained", s.drain},
+		{"nothing else fits: a drained cluster is kept", s.noFit},
+		{"a cluster that returns within the toleration is kept", s.returnInTime},
 		{"a killed cluster is left and returned to, make before break", s.failover},
 		{"most clusters are killed: nothing is evicted", s.brake},
 	} {
@@ -260,6 +264,42 @@ func (s *strategySuite) drain(t *testing.T) {
 	})
 	s.send(t, http.MethodPost, "/api/v1/clusters/"+from+"/uncordon", "")
 	s.settled(t)
+}
+
+// noFit drains the only cluster that a deployment can be in.
+func (s *strategySuite) noFit(t *testing.T) {
+	s.create(t, "bound", fields{"placement": fields{"clusters": 1, "requirements": []fields{{"key": "zone", "operator": "In", "values": []string{"a"}}}}})
+	s.settled(t)
+	s.send(t, http.MethodPost, "/api/v1/clusters/home/drain", "")
+	s.told(t, model.EventAboutDeployment, "bound", "NoFit")
+	d, err := s.deployment("bound")
+	if err != nil || !slices.Equal(placesOf(d), []string{"home"}) || d.Condition != model.DeploymentRunning {
+		t.Errorf("got it %s in %v, %v, want it to run where it was", d.Condition, placesOf(d), err)
+	}
+	s.send(t, http.MethodPost, "/api/v1/clusters/home/uncordon", "")
+	s.settled(t)
+}
+
+// returnInTime loses a cluster for less than the toleration.
+func (s *strategySuite) returnInTime(t *testing.T) {
+	s.create(t, "tolerant", fields{"target_envs": []string{"http-1"}, "failover": optedIn("5m")})
+	s.settled(t)
+	before, err := s.units("tolerant")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.fail(t, `{"refuse":true}`, "", "http-1")
+	s.status(t, "http-1", model.ClusterUnhealthy)
+	s.fail(t, "{}", "", "http-1")
+	s.status(t, "http-1", model.ClusterHealthy)
+	s.settled(t)
+	after, err := s.units("tolerant")
+	if err != nil || !slices.Equal(unitIDs(after), unitIDs(before)) {
+		t.Errorf("got units %v, %v, want still %v", unitIDs(after), err, unitIDs(before))
+	}
+	if count, err := s.events(model.EventAboutDeployment, "tolerant", "Evicted"); err != nil || count > 0 {
+		t.Errorf("got %d evictions, %v, want none", count, err)
+	}
 }
 
 // failover kills the processes of two clusters and starts them again.
