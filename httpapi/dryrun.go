@@ -80,7 +80,7 @@ func (rq request) dryRunDeployment(cmd storage.PutDeployment, pre precondition) 
 	if err != nil {
 		return err
 	}
-	return rq.answerValue(answer)
+	return rq.answerLarge(&answer)
 }
 
 // packagePlan is what storing a package would lead to.
@@ -142,7 +142,7 @@ func (rq request) dryRunPackage(cmd storage.PutPackage, embedded []storage.PutDe
 		}
 		answer.Deployments = append(answer.Deployments, planned.short())
 	}
-	return rq.answerValue(answer)
+	return rq.answerLarge(&answer)
 }
 
 // handleDeploymentPlan answers where a deployment belongs now, and why.
@@ -175,7 +175,7 @@ func (s *Server) handleDeploymentPlan(rq request) error {
 	if err != nil {
 		return err
 	}
-	return rq.answerValue(answer)
+	return rq.answerLarge(&answer)
 }
 
 // planSubject is a deployment that is to be planned, as it is stored or would

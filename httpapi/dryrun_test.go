@@ -82,6 +82,69 @@ func TestDryRunEqualsWhatApplyThenPlans(t *testing.T) {
 	}
 }
 
+// What a dry run says of a cluster that was removed is what is then planned: units
+// elsewhere stay, with and without one that stands in.
+func TestDryRunAfterAClusterWasRemoved(t *testing.T) {
+	t.Parallel()
+	body := deploymentJSON("d", "shop", "edge-1", "edge-2")
+	for name, avoided := range map[string][]model.AvoidedCluster{
+		"nothing stands in": nil,
+		"edge-3 stands in":  {{Cluster: "edge-2", Reason: model.AvoidFailover}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := startPlanning(t)
+			a.must(a.do(call{"POST", deps, body, nil}), 200)
+			// place records what is planned now, as the dispatcher does.
+			place := func() planned {
+				now := decode[planned](t, a.must(a.get(deps+"/d/plan"), 200).body)
+				record := storage.RecordUnitStatus{Deployment: "d", Generation: 1, Observed: &model.DeploymentObserved{
+					ObservedGeneration: 1, Condition: model.DeploymentRunning, PlacedOn: now.PlacedOn, AvoidedClusters: avoided,
+				}}
+				for _, u := range now.Units {
+					record.Put = append(record.Put, unit(u.ID, "d", u.TargetCluster, u.ID, 1, model.UnitRunning))
+				}
+				a.apply(record)
+				return now
+			}
+			place()
+			a.apply(storage.RecordUnitStatus{Deployment: "d", Generation: 1, Observed: &model.DeploymentObserved{
+				ObservedGeneration: 1, Condition: model.DeploymentRunning, AvoidedClusters: avoided,
+				PlacedOn: decode[planned](t, a.get(deps+"/d/plan").body).PlacedOn,
+			}})
+			before := place()
+			a.apply(storage.DeleteCluster{Name: "edge-2", Force: true})
+
+			rehearsed := decode[planned](t, a.must(a.do(call{"POST", deps + "?dry_run=true", body, nil}), 200).body)
+			for _, change := range rehearsed.Changes {
+				if change.Action != "keep" {
+					t.Errorf("dry run: got change %+v, want that everything stays", change)
+				}
+			}
+			if rehearsed.Would != "nothing" || len(rehearsed.UnknownEnvs) != 1 || rehearsed.UnknownEnvs[0] != "edge-2" {
+				t.Errorf("dry run: would %q, unknown %v, want nothing, and edge-2 told of", rehearsed.Would, rehearsed.UnknownEnvs)
+			}
+			units := map[string]string{}
+			for _, u := range before.Units {
+				units[u.TargetCluster] = u.ID
+			}
+			delete(units, "edge-2")
+			for _, u := range rehearsed.Units {
+				if units[u.TargetCluster] != u.ID {
+					t.Errorf("dry run: got unit %s in %s, want %v", u.ID, u.TargetCluster, units)
+				}
+			}
+			if len(rehearsed.Units) != len(units) {
+				t.Errorf("dry run: got %d units, want %v", len(rehearsed.Units), units)
+			}
+			then := decode[planned](t, a.must(a.get(deps+"/d/plan"), 200).body)
+			if diff := cmp.Diff(rehearsed, then); diff != "" {
+				t.Errorf("plan (-dry run +what is then planned):\n%s", diff)
+			}
+		})
+	}
+}
+
 // Where there is no plan, the dry run says why: the write would be accepted.
 func TestDryRunWithoutAPlan(t *testing.T) {
 	t.Parallel()

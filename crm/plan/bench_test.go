@@ -102,3 +102,14 @@ func TestPlanTime(t *testing.T) {
 		t.Errorf("planning over 1,000 clusters took %v at best, want less than 100ms", best)
 	}
 }
+
+// TestPlanAllocations: what is worked out for each of a thousand clusters, and said
+// of them, is not an allocation each.
+func TestPlanAllocations(t *testing.T) {
+	in := constrained(fleet(1000))
+	in.Explain = true
+	mustMake(t, in)
+	if got, most := testing.AllocsPerRun(20, func() { mustMake(t, in) }), 400.0; got > most {
+		t.Errorf("%.0f allocations per plan, want at most %.0f", got, most)
+	}
+}

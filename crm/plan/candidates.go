@@ -56,6 +56,9 @@ type state struct {
 	// from being picked, when clusters were picked last.
 	score float64
 	last  rejection
+	// place and successor are, for explanations, the number of the place that is
+	// here and of the one that takes over from here, from 1; 0: none.
+	place, successor int
 }
 
 // work is one run of Make.
@@ -85,8 +88,15 @@ type work struct {
 	stranded []string
 	// dropped are named targets that cannot be used.
 	dropped []int
-	// text is where explanations are put together.
-	text []byte
+	// memory is what the lists above are in, as far as they are long.
+	memory *scratch
+	words  words
+}
+
+// release gives back the memory of a work that is done.
+func (w *work) release() {
+	w.memory.text = w.words.text
+	w.memory.release()
 }
 
 // namedTargets takes the part of a group's name in digests. No environment is
@@ -95,6 +105,8 @@ const namedTargets = "named targets"
 
 func newWork(in *Input, class model.Class) *work {
 	w := &work{in: in, d: &in.Deployment, policy: in.Policy.withDefaults(), failback: true}
+	w.memory = scratches.Get().(*scratch)
+	w.words.text = w.memory.text
 	w.clusters = in.Clusters
 	if !slices.IsSortedFunc(w.clusters, byName) {
 		w.clusters = slices.Clone(w.clusters)
@@ -133,7 +145,7 @@ func (w *work) find(name string) int {
 // judge works out the state of every cluster. absent are those of them that are
 // not registered.
 func (w *work) judge(absent []string) {
-	w.states = make([]state, len(w.clusters))
+	w.states = w.memory.newStates(len(w.clusters))
 	w.terms.rejectOthers(w)
 	for i := range w.clusters {
 		c, s := &w.clusters[i], &w.states[i]

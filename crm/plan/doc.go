@@ -1,6 +1,7 @@
 // Package plan decides where a deployment runs and what each cluster is asked
-// for. It is pure: no I/O, no clock, no randomness, no goroutines, no locks, and it
-// changes nothing that it is given. The same input gives the same plan on every
+// for. It is pure: no I/O, no clock, no randomness, no goroutines, and it changes
+// nothing that it is given. What is kept from one plan to the next is memory, never
+// what was in it (scratch.go). The same input gives the same plan on every
 // node, so what a dry run shows is what the dispatcher then does.
 //
 // Make does the work, in this order: requirements (demand.go, availability.go), the

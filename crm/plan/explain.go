@@ -1,10 +1,10 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/oprc/oprc-pm/model"
@@ -15,31 +15,27 @@ func (w *work) explain(p *Plan) {
 	if !w.in.Explain {
 		return
 	}
-	selected := make([]*place, len(w.clusters))
-	successor := make([]*place, len(w.clusters))
 	for n := range w.places {
 		p := &w.places[n]
-		selected[p.cluster] = p
+		w.states[p.cluster].place = n + 1
 		if p.from >= 0 {
-			if i := w.find(w.d.PlacedOn[p.from].Cluster); i >= 0 {
-				successor[i] = p
-			}
+			w.states[w.find(w.d.PlacedOn[p.from].Cluster)].successor = n + 1
 		}
 	}
 	scopes := w.settledScopes()
 	p.Verdicts = make([]Verdict, 0, len(w.clusters))
 	for i := range w.clusters {
 		v := Verdict{Cluster: w.clusters[i].Name}
-		switch own, s := selected[i], &w.states[i]; {
+		switch s := &w.states[i]; {
 		case s.absent && s.placed < 0 && !s.named:
 			continue
 		case s.absent:
-			v.Reasons = w.whyGone(own, successor[i])
-		case own != nil:
+			v.Reasons = w.whyGone(s)
+		case s.place > 0:
 			v.Selected = true
-			v.Score, v.Reasons = w.whyHere(own, scopes)
+			v.Score, v.Reasons = w.whyHere(&w.places[s.place-1], scopes)
 		default:
-			v.Score, v.Reasons = w.whyNot(i, successor[i], scopes)
+			v.Score, v.Reasons = w.whyNot(i, scopes)
 		}
 		v.Score = math.Round(v.Score*1e4) / 1e4
 		p.Verdicts = append(p.Verdicts, v)
@@ -47,11 +43,11 @@ func (w *work) explain(p *Plan) {
 }
 
 // whyGone says what becomes of the place of a cluster that is not registered.
-func (w *work) whyGone(kept, successor *place) []string {
+func (w *work) whyGone(s *state) []string {
 	switch {
-	case successor != nil:
-		return []string{"left for " + w.clusters[successor.cluster].Name + ": not registered"}
-	case kept != nil:
+	case s.successor > 0:
+		return []string{"left for " + w.clusters[w.places[s.successor-1].cluster].Name + ": not registered"}
+	case s.place > 0:
 		return []string{"not registered: its place is kept open"}
 	}
 	return []string{"not registered"}
@@ -125,42 +121,42 @@ func (w *work) lossOf(target string) string {
 	return ""
 }
 
-func (w *work) whyNot(i int, successor *place, scopes []scope) (float64, []string) {
+func (w *work) whyNot(i int, scopes []scope) (float64, []string) {
 	s := &w.states[i]
-	if successor != nil {
-		reason := w.rejectNew(i, s.named)
-		why := "no longer among what the deployment asks for"
-		if w.candidate(i) && reason != fits {
-			why = w.detailOf(i, reason)
+	text := w.words.text[:0]
+	if s.successor > 0 {
+		text = append(append(append(text, "left for "...), w.clusters[w.places[s.successor-1].cluster].Name...), ": "...)
+		if reason := w.rejectNew(i, s.named); w.candidate(i) && reason != fits {
+			return 0, w.say(w.appendDetail(text, i, reason))
 		}
-		return 0, []string{fmt.Sprintf("left for %s: %s", w.clusters[successor.cluster].Name, why)}
+		return 0, w.say(append(text, "no longer among what the deployment asks for"...))
 	}
 	if !w.candidate(i) {
-		return 0, []string{w.notAsked(i)}
+		return 0, w.notAsked(i)
 	}
-	asked := s.named
-	if reason := w.rejectNew(i, asked); reason != fits {
-		return 0, []string{w.because(i, reason)}
+	if reason := w.rejectNew(i, s.named); reason != fits {
+		return 0, w.say(w.appendCause(text, i, reason))
 	}
 	if s.last == rejectedSpread || s.last == rejectedAvailability {
-		return s.score, []string{w.because(i, s.last)}
+		return s.score, w.say(w.appendCause(text, i, s.last))
 	}
 	value := s.score
 	if value == 0 {
 		value = w.settledScore(i, scopes)
 	}
 	if s.placed >= 0 {
-		return value, []string{"no longer needed: others are enough"}
+		return value, w.words.only("no longer needed: others are enough")
 	}
-	text := strconv.AppendFloat(append(w.text[:0], "score "...), value, 'f', 2, 64)
+	text = strconv.AppendFloat(append(text, "score "...), value, 'f', 2, 64)
 	if s.score == 0 {
-		text = append(text, ": not needed, the deployment keeps its places"...)
-	} else {
-		text = append(w.appendComparison(append(text, ": "...), i, nil), "; others are better or enough"...)
+		return value, w.say(append(text, ": not needed, the deployment keeps its places"...))
 	}
-	w.text = text
-	return value, []string{string(text)}
+	text = w.appendComparison(append(text, ": "...), i, nil)
+	return value, w.say(append(text, "; others are better or enough"...))
 }
+
+// say makes a text that was put together the only reason.
+func (w *work) say(text []byte) []string { return w.words.only(w.words.keep(text)) }
 
 // candidate tells whether a cluster is one to choose from.
 func (w *work) candidate(i int) bool {
@@ -175,16 +171,16 @@ func (w *work) candidate(i int) bool {
 	return false
 }
 
-func (w *work) notAsked(i int) string {
+func (w *work) notAsked(i int) []string {
 	for n, backup := range w.backups {
 		if backup == i {
-			return fmt.Sprintf("number %d of failover.backups: not needed, or not usable (%s)", n+1, healthText(&w.clusters[i]))
+			return []string{fmt.Sprintf("number %d of failover.backups: not needed, or not usable (%s)", n+1, healthText(&w.clusters[i]))}
 		}
 	}
 	if len(w.d.TargetEnvs) > 0 {
-		return "not a target"
+		return w.words.only("not a target")
 	}
-	return "not among available_envs"
+	return w.words.only("not among available_envs")
 }
 
 // settledScore is the score next to the finished selection.
@@ -199,57 +195,67 @@ func (w *work) settledScore(i int, scopes []scope) float64 {
 
 // because says why a cluster is not eligible.
 func (w *work) because(i int, reason rejection) string {
-	return "not eligible: " + w.detailOf(i, reason)
+	return string(w.appendCause(nil, i, reason))
+}
+
+func (w *work) appendCause(dst []byte, i int, reason rejection) []byte {
+	return w.appendDetail(append(dst, "not eligible: "...), i, reason)
 }
 
 // detailOf says what is wrong with a cluster.
 func (w *work) detailOf(i int, reason rejection) string {
+	return string(w.appendDetail(nil, i, reason))
+}
+
+// appendDetail appends what is wrong with a cluster to dst. It is told of every
+// cluster that cannot be used, so it does without what fmt costs.
+func (w *work) appendDetail(dst []byte, i int, reason rejection) []byte {
 	c := &w.clusters[i]
 	switch reason {
 	case rejectedSelector, rejectedRequirement:
-		return w.labelText(c)
+		return w.appendLabels(dst, c)
 	case rejectedAffinity, rejectedAntiAffinity:
-		return w.termText(c)
+		return w.appendTerm(dst, c)
 	case rejectedAvoided:
-		return w.avoidedText(c)
+		return append(dst, w.avoidedText(c)...)
 	case rejectedAbsent:
-		return "not registered"
+		return append(dst, "not registered"...)
 	case rejectedDraining:
-		return "drained"
+		return append(dst, "drained"...)
 	case rejectedCordoned:
-		return "cordoned"
+		return append(dst, "cordoned"...)
 	case rejectedFull:
-		return fmt.Sprintf("full: %d units of %d", c.Units, c.Capacity)
+		dst = strconv.AppendInt(append(dst, "full: "...), int64(c.Units), 10)
+		return strconv.AppendInt(append(dst, " units of "...), int64(c.Capacity), 10)
 	case rejectedWeight:
-		return "of weight 0, so only used where it is named"
+		return append(dst, "of weight 0, so only used where it is named"...)
 	case rejectedUnhealthy, rejectedUnknown:
-		return healthText(c)
+		return appendHealth(dst, c)
 	case rejectedSpread:
-		return w.spreadText(i)
+		return w.appendSpread(dst, i)
 	case rejectedAvailability:
-		return "availability " + figure(w.states[i].availability) + " is too low to reach " +
-			figure(w.want.availability) + " with as few clusters"
+		dst = appendFigure(append(dst, "availability "...), w.states[i].availability)
+		dst = appendFigure(append(dst, " is too low to reach "...), w.want.availability)
+		return append(dst, " with as few clusters"...)
 	}
-	return "in use otherwise"
+	return append(dst, "in use otherwise"...)
 }
 
 // healthText is a cluster's status with since when and why.
-func healthText(c *Cluster) string {
-	var text strings.Builder
-	text.WriteString(c.Status)
-	if c.Status == "" {
-		text.WriteString(model.ClusterUnknown)
-	}
+func healthText(c *Cluster) string { return string(appendHealth(nil, c)) }
+
+func appendHealth(dst []byte, c *Cluster) []byte {
+	dst = append(dst, cmp.Or(c.Status, model.ClusterUnknown)...)
 	if c.Since != nil {
-		text.WriteString(" since " + c.Since.UTC().Format(time.RFC3339))
+		dst = c.Since.UTC().AppendFormat(append(dst, " since "...), time.RFC3339)
 	}
 	switch {
 	case c.Reason != "" && c.Message != "":
-		text.WriteString(": " + c.Reason + ", " + c.Message)
-	case c.Reason+c.Message != "":
-		text.WriteString(": " + c.Reason + c.Message)
+		dst = append(append(append(append(dst, ": "...), c.Reason...), ", "...), c.Message...)
+	case c.Reason != "" || c.Message != "":
+		dst = append(append(append(dst, ": "...), c.Reason...), c.Message...)
 	}
-	return text.String()
+	return dst
 }
 
 func (w *work) avoidedText(c *Cluster) string {

@@ -1,75 +1,75 @@
 package plan
 
 import (
-	"fmt"
-	"slices"
 	"strconv"
 
 	"github.com/oprc/oprc-pm/model"
 )
 
-// labelText says which label keeps a cluster out. The first one in the order of
+// appendLabels says which label keeps a cluster out. The first one in the order of
 // keys, so that it is always the same.
-func (w *work) labelText(c *Cluster) string {
-	var keys []string
-	for key, value := range w.d.Placement.Selector {
-		if own, labelled := c.Labels[key]; !labelled || own != value {
-			keys = append(keys, key)
+func (w *work) appendLabels(dst []byte, c *Cluster) []byte {
+	key, found := "", false
+	for asked, value := range w.d.Placement.Selector {
+		if own, labelled := c.Labels[asked]; (!labelled || own != value) && (!found || asked < key) {
+			key, found = asked, true
 		}
 	}
-	if len(keys) > 0 {
-		key := slices.Min(keys)
-		return fmt.Sprintf("the selector asks for %s=%s, it has %s", key, w.d.Placement.Selector[key], labelValue(c, key))
+	if found {
+		dst = append(append(append(dst, "the selector asks for "...), key...), '=')
+		return appendLabel(append(append(dst, w.d.Placement.Selector[key]...), ", it has "...), c, key)
 	}
 	for _, r := range w.d.Placement.Requirements {
 		if satisfies(c.Labels, r) {
 			continue
 		}
-		wanted := fmt.Sprintf("%s %s", r.Key, r.Operator)
+		dst = append(append(append(dst, r.Key...), ' '), r.Operator...)
 		if r.Operator == model.LabelIn || r.Operator == model.LabelNotIn {
-			wanted += " (" + model.NameList(r.Values) + ")"
+			dst = append(append(append(dst, " ("...), model.NameList(r.Values)...), ')')
 		}
-		return fmt.Sprintf("%s is required, it has %s", wanted, labelValue(c, r.Key))
+		return appendLabel(append(dst, " is required, it has "...), c, r.Key)
 	}
-	return "its labels"
+	return append(dst, "its labels"...)
 }
 
-func labelValue(c *Cluster, key string) string {
+func appendLabel(dst []byte, c *Cluster, key string) []byte {
 	if value, labelled := c.Labels[key]; labelled {
-		return key + "=" + value
+		return append(append(append(dst, key...), '='), value...)
 	}
-	return "no " + key
+	return append(append(dst, "no "...), key...)
 }
 
-// termText says which required term keeps a cluster out.
-func (w *work) termText(c *Cluster) string {
+// appendTerm says which required term keeps a cluster out.
+func (w *work) appendTerm(dst []byte, c *Cluster) []byte {
 	for k := range w.terms {
 		t := &w.terms[k]
 		switch {
 		case !t.required || t.holds(c.Name):
 		case t.away:
-			return t.about + " runs there, which is to be kept away from"
+			return append(append(dst, t.about...), " runs there, which is to be kept away from"...)
 		default:
-			return t.about + " does not run there, which is required"
+			return append(append(dst, t.about...), " does not run there, which is required"...)
 		}
 	}
-	return "its neighbours"
+	return append(dst, "its neighbours"...)
 }
 
-// spreadText says which required spread keeps a cluster out.
-func (w *work) spreadText(i int) string {
+// appendSpread says which required spread keeps a cluster out.
+func (w *work) appendSpread(dst []byte, i int) []byte {
 	for k := range w.spread {
 		s := &w.spread[k]
 		switch {
 		case !s.required:
 		case s.domain[i] < 0:
-			return fmt.Sprintf("it has no %s, over which the spread is required", s.label)
+			return append(append(append(dst, "it has no "...), s.label...), ", over which the spread is required"...)
 		default:
-			return fmt.Sprintf("%s %s has %d already, and the required spread allows %d more than elsewhere",
-				s.label, s.values[s.domain[i]], s.counts[s.domain[i]], s.maxSkew)
+			dst = append(append(append(dst, s.label...), ' '), s.values[s.domain[i]]...)
+			dst = strconv.AppendInt(append(dst, " has "...), int64(s.counts[s.domain[i]]), 10)
+			dst = strconv.AppendInt(append(dst, " already, and the required spread allows "...), int64(s.maxSkew), 10)
+			return append(dst, " more than elsewhere"...)
 		}
 	}
-	return "the required spread"
+	return append(dst, "the required spread"...)
 }
 
 // comparison says what a cluster's score is made of. s is the scope that it was
@@ -98,7 +98,7 @@ func (w *work) appendComparison(dst []byte, i int, s *scope) []byte {
 	}
 	if s != nil {
 		for k := range w.spread {
-			dst = append(append(dst, ", "...), w.domainText(k, i)...)
+			dst = w.appendDomain(append(dst, ", "...), k, i)
 		}
 	}
 	for k := range w.terms {
@@ -112,18 +112,19 @@ func (w *work) appendComparison(dst []byte, i int, s *scope) []byte {
 		}
 	}
 	if c.Status == model.ClusterDegraded {
-		dst = append(append(dst, ", only second choice: "...), healthText(c)...)
+		dst = appendHealth(append(dst, ", only second choice: "...), c)
 	}
 	return dst
 }
 
-func (w *work) domainText(k, i int) string {
+func (w *work) appendDomain(dst []byte, k, i int) []byte {
 	s := &w.spread[k]
 	if s.domain[i] < 0 {
-		return "no " + s.label
+		return append(append(dst, "no "...), s.label...)
 	}
+	dst = append(append(append(dst, s.label...), ' '), s.values[s.domain[i]]...)
 	if count := s.counts[s.domain[i]]; count > 0 {
-		return fmt.Sprintf("%s %s has %d already", s.label, s.values[s.domain[i]], count)
+		return append(strconv.AppendInt(append(dst, " has "...), int64(count), 10), " already"...)
 	}
-	return fmt.Sprintf("%s %s has none yet", s.label, s.values[s.domain[i]])
+	return append(dst, " has none yet"...)
 }

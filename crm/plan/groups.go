@@ -119,7 +119,7 @@ func (w *work) number(g *group, staying []int) {
 		// one, too.
 		same = same || slices.ContainsFunc(w.groups, func(other group) bool { return other.wish == record.Wish })
 	}
-	var availabilities []float64
+	availabilities := w.memory.availabilities[:0]
 	for _, i := range g.members {
 		if s := &w.states[i]; s.taken && s.self {
 			availabilities = append(availabilities, s.availability)
@@ -131,23 +131,23 @@ func (w *work) number(g *group, staying []int) {
 			availabilities = append(availabilities, w.states[w.find(w.d.PlacedOn[at].Cluster)].availability)
 		}
 	}
-	availabilities = append(availabilities, w.best(g, staying)...)
+	availabilities = w.appendBest(availabilities, g, staying)
 	g.number, g.decided = w.want.number(availabilities)
 	if (same || len(g.members) == 0) && held > g.number {
 		g.number = w.want.limit(held)
 	}
 }
 
-// best returns the availabilities of the members that could get a new place, are
-// not selected and hold none of some places, the greatest first.
-func (w *work) best(g *group, except []int) []float64 {
-	list := make([]float64, 0, len(g.fit))
+// appendBest appends the availabilities of the members that could get a new place,
+// are not selected and hold none of some places, the greatest first.
+func (w *work) appendBest(list []float64, g *group, except []int) []float64 {
 	for _, i := range g.fit {
 		s := &w.states[i]
 		if !s.taken && !s.reserved && (s.placed < 0 || !slices.Contains(except, s.placed)) {
 			list = append(list, s.availability)
 		}
 	}
+	w.memory.availabilities = list
 	return list
 }
 
@@ -197,7 +197,7 @@ func (w *work) fill(g *group) {
 		onlyHealthy := open <= len(g.standing)
 		floor := 0.0
 		if w.want.quorum || !g.up.reaches(w.want.availability) {
-			floor = g.up.floor(w.best(g, nil), open, w.want.availability)
+			floor = g.up.floor(w.appendBest(w.memory.availabilities[:0], g, nil), open, w.want.availability)
 		}
 		i := w.pick(g.fit, g.scope, floor, onlyHealthy)
 		if i < 0 && floor > 0 {

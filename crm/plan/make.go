@@ -1,10 +1,10 @@
 package plan
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/oprc/oprc-pm/model"
 )
@@ -22,6 +22,7 @@ func Make(in Input) (Plan, error) {
 	}
 	class := in.Package.Classes[at]
 	w := newWork(&in, class)
+	defer w.release()
 	plan := Plan{UnknownEnvs: w.readTargets()}
 	if err := w.checkTargets(plan.UnknownEnvs); err != nil {
 		w.explain(&plan)
@@ -126,7 +127,9 @@ func (r *Requirements) note(format string, args ...any) {
 }
 
 // figure shows a probability with as many nines as it has.
-func figure(p float64) string {
-	text := strconv.FormatFloat(p, 'f', 9, 64)
-	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+func figure(p float64) string { return string(appendFigure(nil, p)) }
+
+func appendFigure(dst []byte, p float64) []byte {
+	dst = strconv.AppendFloat(dst, p, 'f', 9, 64)
+	return bytes.TrimSuffix(bytes.TrimRight(dst, "0"), []byte("."))
 }

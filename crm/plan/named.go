@@ -139,7 +139,7 @@ func (w *work) standIn(u unsettled) bool {
 // are named.
 func (w *work) fitStandIns() []int {
 	if w.fit == nil {
-		w.fit = make([]int, 0, len(w.standIns))
+		w.fit = w.memory.newInts(len(w.standIns))
 		for _, i := range w.standIns {
 			if !w.states[i].named && w.rejectNew(i, false) == fits {
 				w.fit = append(w.fit, i)

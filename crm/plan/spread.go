@@ -27,7 +27,7 @@ func (w *work) newSpread() []spread {
 	}
 	all := make([]spread, len(w.d.Placement.Spread))
 	for k, asked := range w.d.Placement.Spread {
-		s := spread{label: asked.Label, required: asked.Required, maxSkew: 1, weight: 1, domain: make([]int, len(w.clusters))}
+		s := spread{label: asked.Label, required: asked.Required, maxSkew: 1, weight: 1, domain: w.memory.newInts(len(w.clusters))[:len(w.clusters)]}
 		if asked.MaxSkew != nil {
 			s.maxSkew = max(1, int(*asked.MaxSkew))
 		}

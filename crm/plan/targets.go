@@ -85,7 +85,7 @@ func (w *work) addNamed(name string, cluster int) {
 func (w *work) addGroup(environment string, members []int) {
 	w.groups = append(w.groups, group{
 		environment: environment, members: members, scope: w.newScope(members),
-		wish: w.groupWish(environment), up: newReliability(w.want.quorum),
+		wish: w.groupWish(environment), up: newReliability(w.want.quorum), fit: w.memory.newInts(len(members)),
 	})
 }
 
@@ -105,11 +105,11 @@ func (w *work) available() []int {
 			offered[i] = true
 			continue
 		}
-		for _, i := range w.membersOf(name) {
-			offered[i] = true
+		for i := range w.clusters {
+			offered[i] = offered[i] || slices.Contains(w.clusters[i].Environments, name)
 		}
 	}
-	var members []int
+	members := w.memory.newInts(len(w.clusters))
 	for i, yes := range offered {
 		if yes {
 			members = append(members, i)
@@ -120,7 +120,7 @@ func (w *work) available() []int {
 
 // membersOf returns the clusters of an environment, sorted.
 func (w *work) membersOf(environment string) []int {
-	var members []int
+	members := w.memory.newInts(len(w.clusters))
 	for i := range w.clusters {
 		if slices.Contains(w.clusters[i].Environments, environment) {
 			members = append(members, i)
@@ -131,7 +131,7 @@ func (w *work) membersOf(environment string) []int {
 
 // all returns the clusters that exist.
 func (w *work) all() []int {
-	list := make([]int, 0, len(w.clusters))
+	list := w.memory.newInts(len(w.clusters))
 	for i := range w.clusters {
 		if !w.states[i].absent {
 			list = append(list, i)
