@@ -161,7 +161,7 @@ func (r *run) delayAfterSuccess(t *track, o *outcome, now time.Time) time.Durati
 	}
 	t.failures, t.lost = 0, 0
 	t.polls++
-	switch phaseOf(o.condition) {
+	switch crm.PhaseOf(o.condition) {
 	case model.UnitRunning:
 		return wait.Jitter(r.cfg.SettledPollInterval, 0.2)
 	case model.UnitDown:

@@ -117,7 +117,7 @@ func failureText(o outcome) string {
 // run, the first text is taken and later ones as often as retell allows: a text
 // that ticks must not be a write per tick.
 func applyCondition(record model.UnitStatus, o outcome, now time.Time) model.UnitStatus {
-	switch phase := phaseOf(o.condition); {
+	switch phase := crm.PhaseOf(o.condition); {
 	case phase == "": // unknown to the CRM or to us: what was last known stays
 	case phase != record.Phase:
 		return enter(record, phase, o.message, now)
@@ -134,7 +134,7 @@ func says(o outcome) bool { return o.message != "" && !strings.EqualFold(o.messa
 // once had the unit has lost it.
 func answered(cluster, condition, message string) outcome {
 	o := outcome{call: callStatus, condition: condition, message: crm.Printable(message)}
-	if strings.EqualFold(condition, "deleted") || strings.EqualFold(condition, "terminated") {
+	if crm.Gone(condition) {
 		o.err = missing(cluster, "says that the unit is "+strings.ToLower(condition))
 	}
 	return o
@@ -143,17 +143,4 @@ func answered(cluster, condition, message string) outcome {
 // missing is the error of a look at a unit that the cluster no longer has.
 func missing(cluster, reason string) error {
 	return &crm.CallError{Cluster: cluster, Call: callStatus, Class: crm.ClassNotFound, Reason: reason}
-}
-
-// phaseOf maps a CRM's condition to a unit's phase, "" when it says nothing.
-func phaseOf(condition string) model.UnitPhase {
-	switch strings.ToLower(condition) {
-	case "running", "scaling":
-		return model.UnitRunning
-	case "pending", "provisioning", "deploying":
-		return model.UnitDeploying
-	case "down", "failed":
-		return model.UnitDown
-	}
-	return ""
 }

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
-	"strings"
 
+	"github.com/oprc/oprc-pm/crm"
 	"github.com/oprc/oprc-pm/crm/inventory"
 	"github.com/oprc/oprc-pm/model"
 )
@@ -67,7 +67,7 @@ func compare(before, after []inventory.UnitRef, records []model.DeploymentRecord
 // it ran under the unit's id before: what lives counts more than that, and of two
 // alike the one that the unit's own record names.
 func better(unit inventory.UnitRef, record, than model.DeploymentRecord) bool {
-	if ended := gone(record.Status.Condition); ended != gone(than.Status.Condition) {
+	if ended := crm.Gone(record.Status.Condition); ended != crm.Gone(than.Status.Condition) {
 		return !ended
 	}
 	return record.ID == unit.CRMID && than.ID != unit.CRMID
@@ -86,9 +86,9 @@ func (f *findings) judge(was, unit inventory.UnitRef, record model.DeploymentRec
 	if was.Phase != unit.Phase || was.CRMID != unit.CRMID || !settled(unit) {
 		return
 	}
-	phase := phaseOf(record.Status.Condition)
+	phase := crm.PhaseOf(record.Status.Condition)
 	switch {
-	case gone(record.Status.Condition):
+	case crm.Gone(record.Status.Condition):
 		f.ended = append(f.ended, unit)
 	case phase != "" && phase != unit.Phase:
 		f.changed = append(f.changed, changedUnit{unit, record.Status.Condition, text(record.Status.Message)})
@@ -98,7 +98,7 @@ func (f *findings) judge(was, unit inventory.UnitRef, record model.DeploymentRec
 // note counts in a record that nobody recorded.
 func (f *findings) note(record model.DeploymentRecord) {
 	switch {
-	case gone(record.Status.Condition):
+	case crm.Gone(record.Status.Condition):
 	case ours(unitID(record)):
 		f.unknown = append(f.unknown, record)
 	default:
@@ -140,26 +140,6 @@ func accepted(unit inventory.UnitRef) bool {
 
 func settled(unit inventory.UnitRef) bool {
 	return accepted(unit) && unit.Phase != model.UnitDeploying
-}
-
-// phaseOf maps a CRM's condition to a unit's phase, "" when it says nothing. What
-// is gone has none: see gone.
-func phaseOf(condition string) model.UnitPhase {
-	switch strings.ToLower(condition) {
-	case "running", "scaling":
-		return model.UnitRunning
-	case "pending", "provisioning", "deploying":
-		return model.UnitDeploying
-	case "down", "failed":
-		return model.UnitDown
-	}
-	return ""
-}
-
-// gone tells whether a condition says that the CRM remembers a unit and does not
-// run it any more.
-func gone(condition string) bool {
-	return strings.EqualFold(condition, "deleted") || strings.EqualFold(condition, "terminated")
 }
 
 // unitID is the id under which a record's unit was asked for.

@@ -200,10 +200,10 @@ func (l *lookout) judgeAbsent(ctx context.Context, client crm.Client, missing, e
 // tells the two apart by name.
 func (l *lookout) ask(ctx context.Context, client crm.Client, unit inventory.UnitRef, remembered bool) {
 	status, err := client.Status(ctx, crm.Origin{Term: l.term}, unit.CRMID)
-	phase := phaseOf(status.Status)
+	phase := crm.PhaseOf(status.Status)
 	switch class := crm.ClassOf(err); {
 	case class == crm.ClassNotFound,
-		err == nil && (gone(status.Status) || remembered && phase == model.UnitDown):
+		err == nil && (crm.Gone(status.Status) || remembered && phase == model.UnitDown):
 		l.figures.lost.Inc()
 		l.deps.Logger.Warn("unit was lost", "cluster", l.name, "deployment", unit.Deployment, "unit", unit.Unit)
 		l.deps.Sink.Lost(l.name, unit)
