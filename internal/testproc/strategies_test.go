@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/oprc/oprc-pm/model"
@@ -109,16 +110,25 @@ func each(fn func(strategy, protocol string, within, away fields)) {
 }
 
 // TestStrategiesAndTransitionsWhileClustersFail goes through all failures, one
-// after the other, over one set of processes.
+// after the other, over two sets of processes: each has every other failure.
 func TestStrategiesAndTransitionsWhileClustersFail(t *testing.T) {
 	t.Parallel()
-	s := newStrategySuite(t)
-	for _, failure := range suiteFailures {
-		t.Run(failure.name, func(t *testing.T) { s.runFailure(t, failure.name, failure.faults, failure.schedule) })
+	suites := []*strategySuite{newStrategySuite(t), newStrategySuite(t)}
+	var running sync.WaitGroup
+	for n, s := range suites {
+		running.Go(func() {
+			for i := n; i < len(suiteFailures); i += len(suites) {
+				failure := suiteFailures[i]
+				t.Run(failure.name, func(t *testing.T) { s.runFailure(t, failure.name, failure.faults, failure.schedule) })
+			}
+		})
 	}
+	running.Wait()
 	t.Run("no older leader was heeded", func(t *testing.T) {
-		for _, sim := range s.sims {
-			checkTerms(t, sim, 0)
+		for _, s := range suites {
+			for _, sim := range s.sims {
+				checkTerms(t, sim, 1)
+			}
 		}
 	})
 }
