@@ -42,9 +42,9 @@ func (w *work) registered(name string) int {
 	return -1
 }
 
-// open tells whether a place is one that is kept open: its cluster is not
-// registered, so there is no unit in it.
-func (w *work) isOpen(p *place) bool { return w.states[p.cluster].absent }
+// isVacant tells whether a place is only kept open: its cluster is not registered,
+// so there is no unit in it.
+func (w *work) isVacant(p *place) bool { return w.states[p.cluster].absent }
 
 // isGone tells whether the cluster of a recorded place is not registered.
 func (w *work) isGone(at int) bool { return w.states[w.find(w.d.PlacedOn[at].Cluster)].absent }

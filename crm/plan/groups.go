@@ -166,7 +166,7 @@ func (w *work) count(g *group) int {
 func (w *work) present(g *group) int {
 	count := 0
 	for n := range w.places {
-		if p := &w.places[n]; !w.isOpen(p) && w.counts(g, *p) {
+		if p := &w.places[n]; !w.isVacant(p) && w.counts(g, *p) {
 			count++
 		}
 	}
@@ -179,7 +179,7 @@ func (w *work) counts(g *group, p place) bool {
 	switch {
 	case p.standsFor != "":
 		return p.standsFor == g.environment
-	case w.isOpen(&p):
+	case w.isVacant(&p):
 		return p.wish == g.wish
 	}
 	toLeave := w.states[p.cluster].named && (p.why == whyStranded || p.why == whyLastResort)

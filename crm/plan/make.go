@@ -73,7 +73,7 @@ func unknownError(names []string) *Error {
 func (w *work) presentPlaces() int {
 	count := 0
 	for n := range w.places {
-		if !w.isOpen(&w.places[n]) {
+		if !w.isVacant(&w.places[n]) {
 			count++
 		}
 	}
@@ -92,7 +92,7 @@ func (w *work) stoodIn(unknown []string) []string {
 			}
 		}
 		for n := range w.places {
-			if p := &w.places[n]; p.standsFor == name && !w.isOpen(p) {
+			if p := &w.places[n]; p.standsFor == name && !w.isVacant(p) {
 				present++
 			}
 		}

@@ -82,7 +82,7 @@ func (w *work) givenNodeIDs() map[int][]uint64 {
 
 // of tells whether a place is one of a group's, as a member or for members.
 func (w *work) of(g *group, p *place) bool {
-	if p.standsFor == "" && w.isOpen(p) {
+	if p.standsFor == "" && w.isVacant(p) {
 		return p.wish == g.wish
 	}
 	return p.standsFor == g.environment || g.has(p.cluster)

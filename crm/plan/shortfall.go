@@ -41,7 +41,7 @@ func (w *work) shortfall() string {
 			}
 		}
 		for _, p := range w.places {
-			if w.isOpen(&p) && w.counts(g, p) {
+			if w.isVacant(&p) && w.counts(g, p) {
 				others = append(others, p.cluster)
 			}
 		}

@@ -27,7 +27,7 @@ func (w *work) buildUnits(class model.Class, resolved []model.FunctionDeployment
 	shared := hashCommon(common, grid, w.allNodeIDs())
 	units = make([]model.DeploymentUnit, 0, len(w.places))
 	for _, p := range w.places {
-		if w.isOpen(&p) {
+		if w.isVacant(&p) {
 			continue
 		}
 		own, name := grid, w.clusters[p.cluster].Name
