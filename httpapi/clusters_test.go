@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/oprc/oprc-pm/crm/sim"
+	"github.com/oprc/oprc-pm/httpapi"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -155,6 +156,25 @@ func TestClusterLifecycle(t *testing.T) {
 	a.must(a.do(call{"DELETE", clusters + "/edge-2", "", nil}), 204)
 	a.must(a.get(clusters+"/edge-2"), 404)
 	a.must(a.do(call{"DELETE", clusters + "/edge-2", "", nil}), 404)
+}
+
+// TestDeletionOfConfiguredClusterWarns: what the configuration names is registered
+// again by the next leader.
+func TestDeletionOfConfiguredClusterWarns(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{deps: func(d *httpapi.Deps) {
+		d.Configured = func(cluster string) bool { return cluster == "mine" }
+	}})
+	for _, name := range []string{"mine", "other"} {
+		a.must(a.do(call{"PUT", clusters + "/" + name, `{"name":"` + name + `","base_url":"http://crm:1"}`, nil}), 201)
+	}
+	got := decode[map[string]any](t, a.must(a.do(call{"DELETE", clusters + "/mine", "", nil}), 200).body)
+	if text, _ := got["message"].(string); got["status"] != "deleted" || !strings.Contains(text, "it comes back when") {
+		t.Errorf("answer %v, want status deleted and a warning", got)
+	}
+	a.must(a.get(clusters+"/mine"), 404)
+	a.must(a.do(call{"DELETE", clusters + "/mine", "", nil}), 404)
+	a.must(a.do(call{"DELETE", clusters + "/other", "", nil}), 204)
 }
 
 func TestCordonAndDrain(t *testing.T) {

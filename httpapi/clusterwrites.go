@@ -219,9 +219,17 @@ func (s *Server) handleDeleteCluster(rq request) error {
 		return pre.explain(err)
 	}
 	s.seeWrite(res.Index)
+	if s.deps.Configured != nil && s.deps.Configured(name) {
+		rq.setIndex(res.Index)
+		return rq.answerJSON(fasthttp.StatusOK, append(appendOutcome(nil, name, "deleted", comesBack), '}', '\n'))
+	}
 	rq.ctx.SetStatusCode(fasthttp.StatusNoContent)
 	return nil
 }
+
+// comesBack warns of a deletion that will not last.
+const comesBack = "The cluster is deleted, but the configuration of this node still names it: " +
+	"it comes back when a node with that configuration starts to lead, at the latest after a restart. Take it out of the configuration first"
 
 // maxNamed is how many deployments the refusal to delete a cluster names.
 const maxNamed = 5

@@ -98,6 +98,11 @@ func (rq request) answerWhenSettled(answer deploymentAnswer, res storage.Result,
 	case last == nil:
 		answer.status, answer.message = "deploying", "The deployment is stored; its state is not known yet"
 		code = fasthttp.StatusAccepted
+	case settled && last.Generation > res.Generation:
+		// A return to an earlier revision is one, and runs: not what was asked for.
+		answer.status, answer.message = "replaced", "Another change or a return to an earlier revision took its place"
+	case settled && last.Condition != model.DeploymentDown && last.failed(res.Generation):
+		answer.status, answer.message = "failed", "The rollout has failed; what ran before was kept"
 	case settled && last.Condition == model.DeploymentRunning:
 		answer.status, answer.message = "running", "The deployment runs in all its environments"
 	case settled:

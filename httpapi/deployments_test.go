@@ -112,6 +112,11 @@ func TestWaitForDeployment(t *testing.T) {
 			{Observed: observed(1, model.DeploymentDeploying)}, {Observed: observed(1, model.DeploymentRunning)},
 		}, "10s", 200, "running", "RUNNING"},
 		{"down", []storage.RecordUnitStatus{{Observed: observed(1, model.DeploymentDown)}}, "10", 200, "down", "DOWN"},
+		{"failed, while what ran before serves", []storage.RecordUnitStatus{
+			{Observed: observed(1, model.DeploymentDeploying)}, {Observed: inPhase(model.RolloutFailed, model.DeploymentDeploying)},
+		}, "10s", 200, "failed", "DEPLOYING"},
+		{"given up", []storage.RecordUnitStatus{{Observed: inPhase(model.RolloutRolledBack, model.DeploymentDeploying)}}, "10s", 200, "failed", "DEPLOYING"},
+		{"failed and down", []storage.RecordUnitStatus{{Observed: inPhase(model.RolloutFailed, model.DeploymentDown)}}, "10s", 200, "down", "DOWN"},
 		{"too slow", []storage.RecordUnitStatus{{Observed: observed(1, model.DeploymentDeploying)}}, "300ms", 202, "deploying", "DEPLOYING"},
 		{"nobody acts", nil, "50ms", 202, "deploying", "PENDING"},
 	}
@@ -131,6 +136,40 @@ func TestWaitForDeployment(t *testing.T) {
 				t.Errorf("dispatcher: %v", err)
 			}
 		})
+	}
+}
+
+// inPhase is observed of a first generation whose rollout is in a phase.
+func inPhase(phase model.RolloutPhase, condition model.DeploymentCondition) *model.DeploymentObserved {
+	o := observed(1, condition)
+	o.RolloutStatus = &model.RolloutStatus{Phase: phase, Generation: 1, Revision: 1}
+	return o
+}
+
+// TestWaitSeesReturn: what runs after a return to an earlier revision is not what
+// was waited for.
+func TestWaitSeesReturn(t *testing.T) {
+	t.Parallel()
+	a := start(t, options{})
+	a.must(a.putPackage("shop"), 201)
+	a.putDeployment("d", "shop", "e1")
+	a.record(storage.RecordUnitStatus{Deployment: "d", Generation: 1, Observed: observed(1, model.DeploymentRunning)})
+	done := make(chan answer, 1)
+	go func() {
+		got, err := a.try(call{"POST", deps + "?wait=10s", deploymentJSON("d", "shop", "e2"), nil})
+		if err != nil {
+			t.Errorf("put: %v", err)
+		}
+		done <- got
+	}()
+	waitFor(t, "the update is stored", func() (bool, string) {
+		got := a.get(deps + "/d")
+		return decode[model.Deployment](t, got.body).Generation == 2, string(got.body)
+	})
+	a.putDeployment("d", "shop", "e1")
+	got := a.must(<-done, 200)
+	if body := decode[map[string]any](t, got.body); body["status"] != "replaced" {
+		t.Errorf("answer %s, want status replaced", got.body)
 	}
 }
 

@@ -50,6 +50,9 @@ type Deps struct {
 	Clusters ClusterReader
 	// Records asks CRMs; nil: there are none.
 	Records RecordReader
+	// Configured tells whether this node's configuration names a cluster, so that
+	// it is registered again when it is deleted. nil: it names none.
+	Configured func(cluster string) bool
 	// PlanInput joins a deployment and its package with the clusters, neighbours
 	// and policy that the dispatcher would plan with, so that a dry run shows what
 	// will be. nil: plans are not available.

@@ -170,8 +170,15 @@ func (s *Server) handleRollbackDeployment(rq request) error {
 		back := to.Deployment
 		back.Meta, back.DeploymentObserved = d.Meta, d.DeploymentObserved
 		back.Rollout, back.Failover, back.RollbackOnPartial = d.Rollout, d.Failover, d.RollbackOnPartial
+		same, err := sameDocument(*d, back)
+		if err != nil {
+			return err
+		}
 		*d = back
 		setPaused(d, false)
+		if !same {
+			d.MarkReturn(to.Revision)
+		}
 		return nil
 	})
 	if err != nil {
@@ -191,6 +198,19 @@ func isAt(d model.Deployment, r model.Revision) bool {
 	s := d.RolloutStatus
 	return s != nil && s.Revision == r.Revision && s.Generation == d.Generation && d.ObservedGeneration == d.Generation &&
 		s.Phase != model.RolloutFailed && s.Phase != model.RolloutRolledBack
+}
+
+// sameDocument reports whether two deployments ask for the same.
+func sameDocument(a, b model.Deployment) (bool, error) {
+	one, err := model.EncodeDeployment(a)
+	if err != nil {
+		return false, fmt.Errorf("encode deployment: %w", err)
+	}
+	other, err := model.EncodeDeployment(b)
+	if err != nil {
+		return false, fmt.Errorf("encode deployment: %w", err)
+	}
+	return bytes.Equal(one, other), nil
 }
 
 // wantedRevision reads the body {"revision": 3}; none, or 0, lets the server

@@ -21,18 +21,26 @@ type observedDeployment struct {
 	DeletionRequestedAt *time.Time                     `json:"deletion_requested_at"`
 	Condition           model.DeploymentCondition      `json:"condition"`
 	Status              *model.DeploymentStatusSummary `json:"status"`
+	RolloutStatus       *model.RolloutStatus           `json:"rollout_status"`
 }
 
 // settled reports whether the outcome of a generation is known. A newer
 // generation and a deletion settle older ones: they will never be acted on.
 func (d *observedDeployment) settled(generation uint64) bool {
 	switch {
-	case d.deleting():
+	case d.deleting(), d.Generation > generation:
 		return true
 	case d.ObservedGeneration < generation:
 		return false
 	}
-	return d.Condition == model.DeploymentRunning || d.Condition == model.DeploymentDown
+	return d.failed(generation) || d.Condition == model.DeploymentRunning || d.Condition == model.DeploymentDown
+}
+
+// failed tells that a generation will not get any further by itself, although what
+// ran before may still serve, so that the deployment is not down.
+func (d *observedDeployment) failed(generation uint64) bool {
+	r := d.RolloutStatus
+	return r != nil && r.Generation == generation && (r.Phase == model.RolloutFailed || r.Phase == model.RolloutRolledBack)
 }
 
 // deleting tells that the deployment is marked deleted or gone. What it has

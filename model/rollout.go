@@ -23,6 +23,9 @@ type Rollout struct {
 	// Paused holds the rollout where it is: units that are being changed settle,
 	// no further one is touched.
 	Paused bool `json:"paused,omitempty"`
+	// ReturnTo is the revision whose content a rollback has put here. It changes
+	// nothing but what the revision that comes of it says of itself.
+	ReturnTo uint64 `json:"return_to,omitempty"`
 }
 
 // RolloutStrategy names a way through the clusters.
@@ -128,7 +131,8 @@ type Revision struct {
 	CreatedAt time.Time `json:"created_at"`
 	// GoodSince is when it first ran everywhere; nil when it never did.
 	GoodSince *time.Time `json:"good_since,omitempty"`
-	// Cause says why it exists, when a rollback made it.
+	// Cause says why it exists, when a rollback made it (see IsReturn), or which
+	// earlier one it is the same as.
 	Cause string `json:"cause,omitempty"`
 	// Changed says what became another one with it: RevisionDeployment and so on;
 	// empty of a deployment's first, and where only planning changed.

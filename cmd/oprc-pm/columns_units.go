@@ -65,6 +65,7 @@ var revisionColumns = []column[model.Revision]{
 		}
 		return ""
 	}},
+	{"CHANGED", false, func(r model.Revision, _ time.Time) string { return r.Changed }},
 	{"CAUSE", false, func(r model.Revision, _ time.Time) string { return shorten(r.Cause, 60) }},
 	{"TEMPLATE", true, func(r model.Revision, _ time.Time) string { return r.Template }},
 	{"PACKAGE VERSION", true, func(r model.Revision, _ time.Time) string { return uintText(r.PackageResourceVersion) }},

@@ -184,6 +184,10 @@ func (d *deletion) delete(ctx context.Context, t target) error {
 		from = " from cluster " + d.o.cluster
 	}
 	d.p.printf("%s deleted%s\n", name, from)
+	if t.kind.collection == client.Clusters && result.Message != "" {
+		// Without a warning there is no message.
+		_, _ = fmt.Fprintf(d.p.err, "warning: %s: %s\n", name, cell(result.Message))
+	}
 	return nil
 }
 

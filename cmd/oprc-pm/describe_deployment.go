@@ -18,11 +18,11 @@ func (d *description) describeDeployment(ctx context.Context, dep model.Deployme
 	if err != nil && !client.NotFound(err) {
 		return err
 	}
-	cause, err := revisionCause(ctx, d.c, dep)
+	revision, err := currentRevision(ctx, d.c, dep)
 	if err != nil {
 		return err
 	}
-	d.deploymentFields(dep, cause)
+	d.deploymentFields(dep, revision.Cause)
 	if err := d.troubleSection(ctx, dep, units); err != nil {
 		return err
 	}

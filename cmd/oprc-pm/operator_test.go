@@ -33,6 +33,13 @@ func TestDescribeTellsOfTrouble(t *testing.T) {
 		}
 		return nil
 	})
+	waitFor(t, "rollout status tells that it cannot be asked", func() error {
+		r := cli(t, server, "", "rollout", "status", "D").want(t, exitOK)
+		if strings.Contains(r.out, "  Reachable is False (ClusterUnreachable): 0 of 1 units confirmed; cannot be asked: edge-1 since ") {
+			return nil
+		}
+		return fmt.Errorf("%s", r.out)
+	})
 }
 
 func TestConsequence(t *testing.T) {
@@ -88,6 +95,14 @@ func TestRolloutStatusTellsWhatWasTakenBack(t *testing.T) {
 	r := cli(t, server, "", "rollout", "status", "D", "--wait=20s").want(t, exitOK)
 	contains(t, r.out, "deployment/D Complete: revision 3 (return to revision 1) runs in 1 of 1 clusters\n")
 	contains(t, cli(t, server, "", "describe", "deployment", "D").want(t, exitOK).out, "Complete: revision 3 (return to revision 1) runs")
+	history := cli(t, server, "", "rollout", "history", "D").want(t, exitOK).out
+	if !regexp.MustCompile(`REVISION +GENERATION +AGE +GOOD SINCE +CHANGED +CAUSE\n.*\n.*\nD .* deployment +return to revision 1\n`).MatchString(history) {
+		t.Errorf("history does not tell what changed:\n%s", history)
+	}
+	// A person who applies an old document again takes nothing back.
+	cli(t, server, strings.Replace(good, "img:1", "img:3", 1), "apply", "-f", "-", "--wait=20s").want(t, exitOK)
+	cli(t, server, good, "apply", "-f", "-", "--wait=20s").want(t, exitOK)
+	contains(t, cli(t, server, "", "rollout", "status", "D").want(t, exitOK).out, "revision 5 (same as revision 3) runs in 1 of 1 clusters\n")
 }
 
 // What is paused does not get on by itself, so nobody waits for it.
@@ -176,6 +191,21 @@ func TestApplyTellsHowToDropAClass(t *testing.T) {
 	r := cli(t, server, without, "apply", "-f", "-").want(t, exitConflict)
 	contains(t, r.err, `class "C" is missing but deployed (D)`, "--force stores it all the same")
 	cli(t, server, without, "apply", "--force", "-f", "-").want(t, exitOK)
+	// What it runs is left alone and goes on serving, which is no success of a
+	// change that cannot be planned.
+	waitFor(t, "the deployment says that it cannot be planned", func() error {
+		r := cli(t, server, "", "rollout", "status", "D").want(t, exitOK)
+		if strings.Contains(r.out, "Planned is False (ClassNotFound): ") {
+			return nil
+		}
+		return fmt.Errorf("%s", r.out)
+	})
+	r = cli(t, server, "", "describe", "deployment", "D").want(t, exitOK)
+	contains(t, r.out, "Condition:     RUNNING\n", "the units of revision 1 run in oaas-1")
+	r = cli(t, server, "", "rollout", "undo", "D", "--wait=20s")
+	if r.code == exitOK {
+		t.Errorf("a change that cannot be planned ended as a success:\n%s%s", r.out, r.err)
+	}
 }
 
 // What cannot be placed is said once, also by a dry run, unless the files bring

@@ -46,11 +46,12 @@ func (p *program) rolloutStatus(ctx context.Context, key string, wait time.Durat
 		if err != nil {
 			return err
 		}
-		cause, err := revisionCause(ctx, c, d)
+		revision, err := currentRevision(ctx, c, d)
 		if err != nil {
 			return err
 		}
-		p.printf("deployment/%s %s\n", key, rolloutLine(d, cause))
+		p.printf("deployment/%s %s\n", key, rolloutLine(d, revision.Cause))
+		p.printDoubts(d)
 		return p.printNotRunning(ctx, c, d)
 	}
 	return p.followRollout(ctx, c, key, wait)
@@ -79,6 +80,16 @@ func rolloutLine(d model.Deployment, cause string) string {
 		line += "; " + next
 	}
 	return line
+}
+
+// printDoubts tells what the state of a rollout does not: that it is not all that
+// was asked for, and that nobody knows how the units are now.
+func (p *program) printDoubts(d model.Deployment) {
+	for _, c := range d.Conditions {
+		if (c.Type == conditionPlanned || c.Type == conditionReachable) && c.Status == model.ConditionFalse {
+			p.printf("  %s is False (%s): %s\n", c.Type, cell(c.Reason), cell(c.Message))
+		}
+	}
 }
 
 // printNotRunning lists the units of a rollout that do not run, and why.
@@ -116,11 +127,11 @@ func (p *program) followRollout(ctx context.Context, c *client.Client, key strin
 		if first == 0 {
 			first = last.Generation
 		}
-		cause, err := revisionCause(ctx, c, last)
+		revision, err := currentRevision(ctx, c, last)
 		if err != nil {
 			return false, 0, err
 		}
-		if line := rolloutLine(last, cause); line != said {
+		if line := rolloutLine(last, revision.Cause); line != said {
 			said = line
 			p.printf("deployment/%s %s\n", key, line)
 		}
@@ -135,35 +146,41 @@ func (p *program) followRollout(ctx context.Context, c *client.Client, key strin
 		return &exitError{exitFailure, errSilent}
 	case last.Generation > first:
 		// A return to an earlier revision is a rollout of its own, which succeeds.
-		cause, err := revisionCause(ctx, c, last)
-		if err == nil && cause != "" {
-			err = fmt.Errorf("what deployment/%s was to run was taken back: %s; describe deployment tells why", key, cause)
+		revision, err := currentRevision(ctx, c, last)
+		if err == nil && revision.IsReturn() {
+			err = fmt.Errorf("what deployment/%s was to run was taken back: %s; describe deployment tells why", key, revision.Cause)
 		}
 		return err
 	}
 	return nil
 }
 
-// revisionCause is why the revision that a deployment runs, or comes to run,
-// exists; empty when it is a wish like any other.
-func revisionCause(ctx context.Context, c *client.Client, d model.Deployment) (string, error) {
+// currentRevision is the revision that a deployment runs, or comes to run; zero
+// when there is none.
+func currentRevision(ctx context.Context, c *client.Client, d model.Deployment) (model.Revision, error) {
 	if d.RolloutStatus == nil || d.RolloutStatus.Revision == 0 {
-		return "", nil
+		return model.Revision{}, nil
 	}
 	number := uintText(d.RolloutStatus.Revision)
 	revision, err := client.Get[model.Revision](ctx, c, client.Resource(client.Deployments, d.Key, "revisions", number), url.Values{})
 	if err != nil && !client.NotFound(err) {
-		return "", fmt.Errorf("read revision %s of deployment/%s: %w", number, d.Key, err)
+		return model.Revision{}, fmt.Errorf("read revision %s of deployment/%s: %w", number, d.Key, err)
 	}
-	return revision.Cause, nil
+	return revision, nil
 }
 
 // rolloutOver reports whether nothing more will happen by itself.
 func rolloutOver(d model.Deployment) bool {
-	if d.RolloutStatus == nil || d.ObservedGeneration < d.Generation {
+	if d.RolloutStatus == nil || d.ObservedGeneration < d.Generation || unplannedChange(d) {
 		return false
 	}
 	return d.RolloutStatus.Phase != model.RolloutProgressing
+}
+
+// unplannedChange reports whether the newest generation was looked at and there
+// is no plan for it: the rollout that is recorded is an earlier one's.
+func unplannedChange(d model.Deployment) bool {
+	return d.ObservedGeneration >= d.Generation && d.RolloutStatus != nil && d.RolloutStatus.Generation < d.Generation
 }
 
 // rolloutText words the state of a rollout; cause is why its revision exists. It
@@ -177,6 +194,8 @@ func rolloutText(d model.Deployment, cause string) string {
 		return "has not been acted on yet"
 	case d.ObservedGeneration < d.Generation:
 		return fmt.Sprintf("generation %d has not been acted on yet", d.Generation)
+	case unplannedChange(d):
+		return fmt.Sprintf("generation %d cannot be planned; revision %d stays where it is", d.Generation, r.Revision)
 	}
 	if cause != "" {
 		cause = " (" + cell(cause) + ")"

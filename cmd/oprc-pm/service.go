@@ -98,8 +98,12 @@ func (s *service) startParts(crmCfg crm.Config, listener net.Listener, set *metr
 	}
 	s.api = httpapi.New(httpConfig(s.cfg), httpapi.Deps{
 		Store: s.backend.store, Members: s.backend.members, Logger: s.logger, Metrics: set,
-		Clusters:  records.NewClusters(inv, orchestrator.Monitor(), func() time.Duration { return s.backend.store.Status().LastContact }),
-		Records:   records.New(fleet, inv, records.DefaultConfig()),
+		Clusters: records.NewClusters(inv, orchestrator.Monitor(), func() time.Duration { return s.backend.store.Status().LastContact }),
+		Records:  records.New(fleet, inv, records.DefaultConfig()),
+		Configured: func(cluster string) bool {
+			_, named := crmCfg.Clusters[cluster]
+			return named
+		},
 		PlanInput: orchestrator.PlanInput, NewMachine: func() storage.Machine { return fsm.NewMachine() },
 		WriteMetrics: func(w io.Writer) {
 			set.WritePrometheus(w)

@@ -192,6 +192,10 @@ func (r *rollout) outcome() (done bool, err error) {
 		if err := r.givenUp(d); err != nil {
 			return true, err
 		}
+		if why := unplanned(d); why != "" && !r.applied[key].repackaged {
+			// Of a package's change this may be what was before; caughtUp asks.
+			return true, fmt.Errorf("deployment/%s cannot be planned (%s); what it runs is left as it is", key, why)
+		}
 		switch d.Condition {
 		case model.DeploymentRunning:
 			running++

@@ -60,7 +60,7 @@ func (r *rollout) replaced(ctx context.Context, d model.Deployment) error {
 		return fmt.Errorf("list revisions of deployment/%s: %w", d.Key, err)
 	}
 	for _, revision := range slices.Backward(revisions) {
-		if revision.Cause != "" && revision.Generation > wrote {
+		if revision.IsReturn() && revision.Generation > wrote {
 			return fmt.Errorf("deployment/%s is rolled back: %s; describe deployment tells why", d.Key, revision.Cause)
 		}
 	}
@@ -80,6 +80,9 @@ func (r *rollout) caughtUp(ctx context.Context, key string) (bool, error) {
 	if err != nil && model.CodeOf(err) != model.CodeUnavailable && !client.NotFound(err) {
 		return false, fmt.Errorf("plan deployment/%s: %w", key, err)
 	}
+	if planned.Reason != "" {
+		return false, fmt.Errorf("deployment/%s cannot be planned (%s): %s; what it runs is left as it is", key, planned.Reason, planned.Message)
+	}
 	if slices.ContainsFunc(planned.Changes, func(c plan.Change) bool {
 		return c.Action == plan.ChangeCreate || c.Action == plan.ChangeReplace ||
 			c.Action == plan.ChangeKeep && r.units[key][c.Cluster+"/"+c.Unit].Phase != model.UnitRunning
@@ -93,8 +96,28 @@ func (r *rollout) caughtUp(ctx context.Context, key string) (bool, error) {
 	return true, nil
 }
 
-// conditionPlanned is the condition that tells whether a plan meets the wish.
-const conditionPlanned = "Planned"
+// Conditions of a deployment that are asked after here: whether a plan meets the
+// wish, whether there is any, and whether the clusters can be asked.
+const (
+	conditionPlanned     = "Planned"
+	conditionProgressing = "Progressing"
+	conditionReachable   = "Reachable"
+)
+
+// unplanned returns why there is no plan for a deployment, so that what runs is
+// left as it is; "" when there is one, or may be as soon as clusters were looked
+// at.
+func unplanned(d model.Deployment) string {
+	if !slices.ContainsFunc(d.Conditions, func(c model.Condition) bool { return c.Type == conditionProgressing && c.Reason == "NotPlanned" }) {
+		return ""
+	}
+	for _, c := range d.Conditions {
+		if c.Type == conditionPlanned && c.Reason != "AwaitingProbes" {
+			return c.Reason + ": " + c.Message
+		}
+	}
+	return ""
+}
 
 // warn tells of deployments that run, but not as they were asked for.
 func (r *rollout) warn() {

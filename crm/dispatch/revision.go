@@ -44,13 +44,29 @@ func nextRevision(s situation, p plan.Plan, l lookup, now time.Time) (revision m
 		revision.PackageResourceVersion = s.pkg.ResourceVersion
 	}
 	revision.Changed = changedSince(s, revision)
-	for i := len(l.revisions) - 1; i >= 0; i-- {
-		if earlier := l.revisions[i]; earlier.Template == p.Template {
-			revision.Cause = fmt.Sprintf("return to revision %d", earlier.Revision)
-			break
+	revision.Cause = causeOf(s, revision, l)
+	return revision, true
+}
+
+// causeOf says of a new revision what there was like it before. It is a return
+// only where a rollback asked for it: a person who applies an old document again
+// takes nothing back.
+func causeOf(s situation, revision model.Revision, l lookup) string {
+	same := uint64(0)
+	for _, earlier := range l.revisions {
+		if earlier.Template != revision.Template {
+			continue
+		}
+		same = earlier.Revision
+		wanted := revision.Changed != model.RevisionPackage && s.deployment.Rollout != nil
+		if wanted && s.deployment.Rollout.ReturnTo == earlier.Revision {
+			return model.ReturnCause(earlier.Revision)
 		}
 	}
-	return revision, true
+	if same == 0 {
+		return ""
+	}
+	return fmt.Sprintf("same as revision %d", same)
 }
 
 // changedSince says what a new revision comes of. A generation that has been acted
@@ -114,6 +130,7 @@ func wishOf(d model.Deployment, functions []model.FunctionDeploymentSpec) model.
 		goesOn.Paused = false
 		d.Rollout = &goesOn
 	}
+	d.MarkReturn(0)
 	return d
 }
 
@@ -129,7 +146,9 @@ func refugeOf(s situation, p plan.Plan, l lookup) (refuge, *model.Deployment) {
 	if sameWish(good.Deployment, wishOf(s.deployment, p.Functions)) {
 		return refugeHere, nil
 	}
-	return refugeElsewhere, &good.Deployment
+	target := good.Deployment
+	target.MarkReturn(good.Revision)
+	return refugeElsewhere, &target
 }
 
 func sameWish(a, b model.Deployment) bool {

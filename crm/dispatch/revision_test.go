@@ -105,3 +105,55 @@ func TestFirstRevisionThatIsGivenUpIsNamed(t *testing.T) {
 		}
 	}, withConfig(func(cfg *Config) { cfg.RollbackOnPartial = true }))
 }
+
+// TestCauseOfARevision: only a rollback returns; what looks like an earlier revision
+// for another reason says that it is the same.
+func TestCauseOfARevision(t *testing.T) {
+	t.Parallel()
+	returned := func(d model.Deployment, to uint64) model.Deployment {
+		d.MarkReturn(to)
+		return d
+	}
+	cases := map[string]struct {
+		first, second, third func(w *world)
+		cause                string
+	}{
+		"a person applies the first document again": {
+			third: func(w *world) { w.put(cartOf("img:1", "a")) }, cause: "same as revision 1",
+		},
+		"a rollback is asked for": {
+			third: func(w *world) { w.put(returned(cartOf("img:1", "a"), 1)) }, cause: "return to revision 1",
+		},
+		"a rollback to what never was": {
+			third: func(w *world) { w.put(returned(cartOf("img:3", "a"), 1)) },
+		},
+		"the package is as it was": {
+			first:  func(w *world) { w.put(returned(cart("a"), 1)) },
+			second: func(w *world) { w.putPackage(shop("img:2")) },
+			third:  func(w *world) { w.putPackage(shop("img:1")) }, cause: "same as revision 1",
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T, w *world) {
+				if c.first == nil {
+					c.first = func(w *world) { w.put(cartOf("img:1", "a")) }
+					c.second = func(w *world) { w.put(cartOf("img:2", "a")) }
+				}
+				w.lead(1)
+				for _, step := range []func(*world){c.first, c.second, c.third} {
+					step(w)
+					w.pass(time.Minute)
+				}
+				revisions := w.revisions()
+				if len(revisions) != 3 || revisions[2].Cause != c.cause || revisions[2].IsReturn() != strings.HasPrefix(c.cause, "return") {
+					t.Errorf("got %+v, want a third with cause %q", revisions, c.cause)
+				}
+				if r := revisions[2].Deployment.Rollout; r != nil {
+					t.Errorf("rollout of the recorded wish: got %+v, want none", r)
+				}
+			})
+		})
+	}
+}

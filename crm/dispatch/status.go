@@ -164,28 +164,6 @@ func (o observer) givenUp() bool {
 	return o.progress != nil && o.progress.Phase == model.RolloutRolledBack && o.progress.Generation == o.s.deployment.Generation
 }
 
-func (o observer) ready() model.Condition {
-	switch {
-	case o.w.deleting:
-		return verdict(ConditionReady, model.ConditionFalse, "Deleting", "the deployment is deleted")
-	case o.w.unplanned:
-		return verdict(ConditionReady, model.ConditionFalse, "NotPlanned", "there is no plan to carry out")
-	case o.givenUp():
-		return verdict(ConditionReady, model.ConditionFalse, "RolledBack", "revision %d was given up", o.progress.Revision)
-	}
-	running := 0
-	for _, unit := range o.wanted {
-		if unit.Phase == model.UnitRunning {
-			running++
-		}
-	}
-	total := len(o.w.plan.Units) + len(o.w.plan.Missing())
-	if running < total {
-		return verdict(ConditionReady, model.ConditionFalse, "UnitsNotRunning", "%d of %d units run", running, total)
-	}
-	return verdict(ConditionReady, model.ConditionTrue, "Running", "%d of %d units run", running, total)
-}
-
 func (o observer) progressing() model.Condition {
 	kind := ConditionProgressing
 	switch {
@@ -201,48 +179,6 @@ func (o observer) progressing() model.Condition {
 		return verdict(kind, model.ConditionTrue, "RollingOut", "%s", o.progress.Message)
 	}
 	return verdict(kind, model.ConditionFalse, string(o.progress.Phase), "%s", o.progress.Message)
-}
-
-// condition is the one word that existing clients read: the worst of the units'.
-func (o observer) condition() model.DeploymentCondition {
-	if o.w.deleting {
-		return model.DeploymentDeleted
-	}
-	switch {
-	case o.w.awaits():
-		return model.DeploymentPending
-	case o.w.unplanned || len(o.w.plan.Missing()) > 0 || o.givenUp():
-		return model.DeploymentDown
-	}
-	worst := model.DeploymentRunning
-	if len(o.wanted) < len(o.w.plan.Units) {
-		worst = model.DeploymentDeploying
-	}
-	for _, unit := range o.wanted {
-		if c := conditionOf(unit.Phase); severity(c) > severity(worst) {
-			worst = c
-		}
-	}
-	return worst
-}
-
-func conditionOf(phase model.UnitPhase) model.DeploymentCondition {
-	switch phase {
-	case model.UnitRunning:
-		return model.DeploymentRunning
-	case model.UnitDeploying:
-		return model.DeploymentDeploying
-	case model.UnitDown:
-		return model.DeploymentDown
-	}
-	return model.DeploymentPending
-}
-
-// severity orders conditions as existing clients expect the worst to win.
-func severity(c model.DeploymentCondition) int {
-	return slices.Index([]model.DeploymentCondition{
-		model.DeploymentRunning, model.DeploymentPending, model.DeploymentDeploying, model.DeploymentDown,
-	}, c)
 }
 
 func (o observer) summary() *model.DeploymentStatusSummary {
