@@ -226,3 +226,45 @@ func TestDryRunWarnsOfWhatCannotBePlaced(t *testing.T) {
 	text := "clusters:\n  - {name: mars, base_url: \"http://crm.mars\"}\n---\n" + shopWith("target_envs: [mars]")
 	equal(t, cli(t, server, text, "apply", "--dry-run=server", "-f", "-").want(t, exitOK).err, "")
 }
+
+// What cannot be planned is no success, although what ran before still does; unless
+// clusters have to be looked at first, or the package has only just changed.
+func TestWaitingEndsWithoutAPlan(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		reason      string
+		repackaged  bool
+		done, fails bool
+	}{
+		"no class":                         {reason: "ClassNotFound", done: true, fails: true},
+		"clusters have to be looked at":    {reason: "AwaitingProbes", done: true}, // it runs what it asks for
+		"may be from before the new class": {reason: "ClassNotFound", repackaged: true, done: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := model.Deployment{Key: "d"}
+			d.Condition = model.DeploymentRunning
+			d.Conditions = []model.Condition{
+				{Type: "Planned", Status: model.ConditionFalse, Reason: test.reason, Message: "why"},
+				{Type: "Progressing", Status: model.ConditionFalse, Reason: "NotPlanned"},
+			}
+			r := &rollout{order: []string{"d"}, applied: map[string]appliedDeployment{"d": {repackaged: test.repackaged}}}
+			r.reset()
+			r.deployments = map[string]model.Deployment{"d": d}
+			done, err := r.outcome()
+			if done != test.done || (err != nil) != test.fails {
+				t.Fatalf("got %v, %v", done, err)
+			}
+			if err != nil {
+				contains(t, err.Error(), "deployment/d cannot be planned (ClassNotFound: why)")
+			}
+		})
+	}
+	// The rollout that is recorded is an earlier one's.
+	var d model.Deployment
+	d.Generation, d.ObservedGeneration = 2, 2
+	d.RolloutStatus = &model.RolloutStatus{Generation: 1, Revision: 1, Phase: model.RolloutComplete}
+	if rolloutOver(d) {
+		t.Error("the rollout of an earlier generation is taken for that of the newest")
+	}
+	equal(t, rolloutText(d, ""), "generation 2 cannot be planned; revision 1 stays where it is")
+}
