@@ -38,16 +38,18 @@ func TestFlappingCluster(t *testing.T) {
 	begun := time.Now()
 	w.sims[flapping].SetSchedule(
 		sim.Step{For: sim.Duration(phase), Faults: sim.Faults{Refuse: true}}, sim.Step{For: sim.Duration(phase)})
-	until(t, "it has flapped for a while", func() bool { return time.Since(begun) > phases*phase }, w.history)
+	// A busy machine may sleep through some phases: it goes on until it is found out.
+	found := false
+	until(t, "it has flapped for a while and was found flapping", func() bool {
+		found = found || w.health()[flapping].Reason == "Flapping"
+		return found && time.Since(begun) > phases*phase
+	}, w.history)
 	w.sims[flapping].SetFaults(sim.Faults{})
 	passed := int(time.Since(begun)/phase) + 1
 	written := w.takeWritten()
 	moved := w.placement()
 
-	statuses, held := statusesOf(written, flapping)
-	if !held {
-		t.Errorf("got statuses %v, want it found flapping", statuses)
-	}
+	statuses := statusesOf(written, flapping)
 	if got, most := len(statuses), passed/2; got > most {
 		t.Errorf("got %d changes of status %v in %d phases, want at most %d", got, statuses, passed, most)
 	}
@@ -104,9 +106,8 @@ func TestFlappingCluster(t *testing.T) {
 	w.madeBeforeBroken()
 }
 
-// statusesOf are the changes of a cluster's status in what was written, and whether
-// it was found flapping.
-func statusesOf(written []storage.Command, cluster string) (statuses []string, flapping bool) {
+// statusesOf are the changes of a cluster's status in what was written.
+func statusesOf(written []storage.Command, cluster string) (statuses []string) {
 	last := ""
 	for _, command := range written {
 		record, ok := command.(storage.RecordClusterHealth)
@@ -117,11 +118,10 @@ func statusesOf(written []storage.Command, cluster string) (statuses []string, f
 			if c.Name != cluster {
 				continue
 			}
-			flapping = flapping || c.Health.Reason == "Flapping"
 			if c.Health.Status != last {
 				statuses, last = append(statuses, c.Health.Status), c.Health.Status
 			}
 		}
 	}
-	return statuses, flapping
+	return statuses
 }
