@@ -64,7 +64,9 @@ func TestRemovedTargetLeavesTheOthersAlone(t *testing.T) {
 	if d := w.deployment(); d.Condition != model.DeploymentDown || len(d.PlacedOn) != 2 {
 		t.Errorf("got %s, places %+v, want DOWN, with b's place kept", d.Condition, d.PlacedOn)
 	}
-	w.sims["b"].Lose(b)
+	if lost, err := w.sims["b"].Lose(b); !lost || err != nil {
+		t.Fatalf("lose %s in cluster b: got %t, %v", b, lost, err)
+	}
 	w.register("b")
 	w.healthy("b")
 	w.settledIn("a", "b")
