@@ -213,9 +213,11 @@ func (s *suite) goesOn() {
 		units, placed, held := s.units(), s.placement(), s.held()
 		for _, strategy := range strategies {
 			moved, created, deleted := keyOf(strategy.name, "move"), keyOf(strategy.name, "create"), keyOf(strategy.name, "delete")
-			if slices.Contains(placed[moved], broken) || !runsElsewhere(units[moved], len(placed[moved])) {
+			if slices.Contains(placed[moved], broken) || len(placed[moved]) == 0 || !runsElsewhere(units[moved], len(placed[moved])) {
 				return false
 			}
+			// Found well for a moment, c1 may have its place back: who stood in then
+			// runs on until c1 does.
 			elsewhere := slices.DeleteFunc(slices.Clone(placed[created]), func(name string) bool { return name == broken })
 			if !runsElsewhere(units[created], len(elsewhere)) {
 				return false
@@ -246,7 +248,7 @@ func (s *suite) returned() {
 	}, s.history)
 }
 
-// runsElsewhere tells whether so many units run outside c1.
+// runsElsewhere tells whether at least so many units run outside c1.
 func runsElsewhere(units []model.UnitStatus, want int) bool {
 	running := 0
 	for _, u := range units {
@@ -254,7 +256,7 @@ func runsElsewhere(units []model.UnitStatus, want int) bool {
 			running++
 		}
 	}
-	return want > 0 == (running > 0) && running >= want
+	return running >= want
 }
 
 // settledState is what there is once everything has settled.
