@@ -67,7 +67,7 @@ type FSM struct {
 // published is the applier's state after a transaction.
 type published struct {
 	index, term uint64
-	digest      Digest
+	digest      storage.Digest
 	clusterID   string
 }
 

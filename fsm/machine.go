@@ -29,8 +29,22 @@ func (m *Machine) Load(r storage.Reader) error {
 	return nil
 }
 
+// Undo forgets what the last Apply learnt: its transaction was abandoned.
+func (m *Machine) Undo() { m.requests.undo() }
+
+// Absorb learns what another replica applied, from what that changed.
+func (m *Machine) Absorb(changes []storage.Change) error {
+	for _, c := range changes {
+		if err := m.requests.absorb(c); err != nil {
+			return fmt.Errorf("absorb a change of %q: %w", c.Key, err)
+		}
+	}
+	return nil
+}
+
 // Apply runs the proposals of one log entry, in order. See storage.Machine.
 func (m *Machine) Apply(tx storage.Tx, index, term uint64, proposals []storage.Proposal) ([]storage.Result, []storage.Event, error) {
+	m.requests.keep()
 	a := applier{tx: tx, index: index, term: term, maxEvents: m.maxEvents}
 	results := make([]storage.Result, 0, len(proposals))
 	var fresh []remembered

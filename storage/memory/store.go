@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tidwall/btree"
-
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -34,7 +32,7 @@ const term = 1
 // version is the state after one command.
 type version struct {
 	index uint64
-	tree  *btree.Map[string, []byte]
+	tree  *Tree
 }
 
 // Store implements storage.Store.
@@ -65,7 +63,7 @@ func New(machine storage.Machine) *Store {
 		advanced: make(chan struct{}),
 		closed:   make(chan struct{}),
 	}
-	s.current.Store(&version{tree: &btree.Map[string, []byte]{}})
+	s.current.Store(&version{tree: NewTree()})
 	return s
 }
 
@@ -95,10 +93,10 @@ func (s *Store) apply(p storage.Proposal) (storage.Result, error) {
 	}
 	before := s.current.Load()
 	next := &version{index: before.index + 1, tree: before.tree.Copy()}
-	results, events, err := s.machine.Apply(tx{reader{next.tree}}, next.index, term, []storage.Proposal{p})
+	results, events, err := s.machine.Apply(next.tree, next.index, term, []storage.Proposal{p})
 	if err != nil {
 		// The machine may know of writes that are now dropped.
-		return storage.Result{}, fmt.Errorf("apply command: %w", errors.Join(err, s.machine.Load(reader{before.tree})))
+		return storage.Result{}, fmt.Errorf("apply command: %w", errors.Join(err, s.machine.Load(before.tree)))
 	}
 	s.current.Store(next)
 	s.history.Append(next.index, events)
@@ -113,7 +111,7 @@ func (s *Store) View(ctx context.Context, opts storage.ReadOptions, fn func(stor
 		return storage.ReadInfo{}, err
 	}
 	v := s.current.Load()
-	return storage.ReadInfo{Index: v.index}, fn(reader{v.tree})
+	return storage.ReadInfo{Index: v.index}, fn(v.tree)
 }
 
 func (s *Store) waitFor(ctx context.Context, index uint64) error {
