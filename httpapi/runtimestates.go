@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
