@@ -49,4 +49,3 @@ func ComputeDigest(r Reader) (Digest, error) {
 	})
 	return d, err
 }
-

@@ -1,0 +1,158 @@
+package etcd
+
+import (
+	"bytes"
+	"fmt"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/oprc/oprc-pm/storage"
+	"github.com/oprc/oprc-pm/storage/memory"
+)
+
+// entry is what one etcd transaction commits: the commands of one index.
+type entry struct {
+	base    *version
+	next    *version
+	changes []storage.Change
+	results []storage.Result
+	// parts are the encoded changes of an entry that is too large for one
+	// transaction.
+	parts []string
+}
+
+// recorder is the transaction that commands run on: it writes to a version of the
+// tree that is not published, keeps the digest and notes what changed.
+type recorder struct {
+	*memory.Tree
+	digest  storage.Digest
+	changes []storage.Change
+	// at is where the change of a key stands.
+	at map[string]int
+}
+
+func newRecorder(base *version) *recorder {
+	return &recorder{Tree: base.tree.Copy(), digest: base.digest, at: map[string]int{}}
+}
+
+// Put implements storage.Tx.
+func (r *recorder) Put(key, value []byte) error {
+	if err := r.note(key, value); err != nil {
+		return err
+	}
+	return r.Tree.Put(key, value)
+}
+
+// Delete implements storage.Tx.
+func (r *recorder) Delete(key []byte) error {
+	if err := r.note(key, nil); err != nil {
+		return err
+	}
+	return r.Tree.Delete(key)
+}
+
+func (r *recorder) note(key, value []byte) error {
+	old, err := r.Get(key)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		r.digest.Remove(key, old)
+	}
+	if value != nil {
+		r.digest.Add(key, value)
+	}
+	if i, known := r.at[string(key)]; known {
+		r.changes[i].Value = value
+		return nil
+	}
+	r.at[string(key)] = len(r.changes)
+	r.changes = append(r.changes, storage.Change{Key: key, Old: old, Value: value})
+	return nil
+}
+
+// effective are the changes that changed something, in the order of their first
+// writes: the same on every node.
+func (r *recorder) effective() []storage.Change {
+	kept := r.changes[:0]
+	for _, c := range r.changes {
+		if !bytes.Equal(c.Old, c.Value) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
+// apply makes the version after base from what another node changed.
+func apply(base *version, h head, revision int64, changes []storage.Change) (*version, []storage.Change, error) {
+	r := newRecorder(base)
+	for _, c := range changes {
+		var err error
+		if c.Value == nil {
+			err = r.Delete(c.Key)
+		} else {
+			err = r.Put(c.Key, c.Value)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if got := r.digest.String(); got != h.Digest {
+		return nil, nil, fmt.Errorf("digest at index %d is %s here and %s in etcd", h.Index, got, h.Digest)
+	}
+	return &version{head: h, revision: revision, tree: r.Tree, digest: r.digest}, r.effective(), nil
+}
+
+// bytesPerOp is more than what a key's comparison and operation take in a request
+// besides the key and the values.
+const bytesPerOp = 64
+
+// size is how many operations and, at most, how many bytes the entry needs.
+func (e *entry) size(keys keySpace) (ops, bytes int) {
+	ops, bytes = 1+len(e.changes), 1024
+	for _, c := range e.changes {
+		bytes += len(keys.prefix) + len(c.Key) + len(c.Value) + bytesPerOp
+		if shared(c.Key) {
+			bytes += len(keys.prefix) + len(c.Key) + len(c.Old) + bytesPerOp
+		}
+	}
+	return ops, bytes
+}
+
+// txn is the entry for etcd. seen tells what somebody else made of a shared key.
+func (e *entry) txn(keys keySpace, seen func(key []byte) (value []byte, known bool), more []clientv3.Op) (conditions []clientv3.Cmp, then, otherwise []clientv3.Op) {
+	headKey := keys.of(headKey)
+	conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(headKey), "=", e.base.revision))
+	then = append(then, clientv3.OpPut(headKey, e.next.head.encode()))
+	for i := range e.parts {
+		conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(e.partKey(keys, i)), ">", 0))
+	}
+	changes := e.changes
+	if e.parts != nil {
+		changes = nil
+	}
+	for _, c := range changes {
+		key := keys.of(string(c.Key))
+		if shared(c.Key) {
+			old := c.Old
+			if value, known := seen(c.Key); known {
+				old = value
+			}
+			conditions = append(conditions, holds(key, old))
+		}
+		if c.Value == nil {
+			then = append(then, clientv3.OpDelete(key))
+		} else {
+			then = append(then, clientv3.OpPut(key, string(c.Value)))
+		}
+	}
+	return conditions, append(then, more...), []clientv3.Op{clientv3.OpGet(headKey)}
+}
+
+// holds is the condition that key has a value, or that it is absent: nil.
+func holds(key string, value []byte) clientv3.Cmp {
+	if value == nil {
+		return clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
+	}
+	return clientv3.Compare(clientv3.Value(key), "=", string(value))
+}

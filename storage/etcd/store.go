@@ -1,0 +1,197 @@
+package etcd
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/client/v3/concurrency"
+	"go.uber.org/zap"
+
+	"github.com/oprc/oprc-pm/storage"
+)
+
+// Store implements storage.Store over a shared etcd.
+type Store struct {
+	cfg     Config
+	keys    keySpace
+	machine Machine
+	logger  *slog.Logger
+	metrics *storeMetrics
+	client  *clientv3.Client
+
+	queue    chan *op
+	reads    *readRounds
+	register *register
+	history  *storage.History
+	current  atomic.Pointer[version]
+
+	// mu guards the fields below and the machine, and makes versions follow each
+	// other. It is never held over I/O.
+	mu sync.Mutex
+	// speculative is the entry that the machine knows of and etcd does not yet.
+	speculative *entry
+	// advanced is closed and replaced when current changes.
+	advanced chan struct{}
+	// legacy and legacyUnits are what an earlier package manager left or wrote, by
+	// key, until it is adopted. foreign is what somebody else did to keys that are
+	// ours, by key: the value, nil when removed. refused are values in legacy that
+	// cannot be adopted.
+	legacy, legacyUnits, foreign, refused map[string][]byte
+	// session is that of this node, or nil; sessionChanged is closed and replaced
+	// when it changes.
+	session        *concurrency.Session
+	sessionChanged chan struct{}
+
+	// followed is the revision up to which the watch was followed, staged are the
+	// parts of staged entries by key; both are the follower's.
+	followed int64
+	staged   map[string][]byte
+	// work wakes the leader's adopter.
+	work chan struct{}
+	runs *leaderRuns
+	// leading is the term of the present leader run, or 0.
+	leading atomic.Uint64
+	// resign asks the present leader run to end.
+	resign chan chan struct{}
+	// lost: the head is gone from etcd.
+	lost atomic.Bool
+	// contact is when etcd answered last, in nanoseconds since epoch.
+	contact atomic.Int64
+	epoch   time.Time
+	// lastTrouble is the newest error of etcd since it answered last.
+	lastTrouble atomic.Pointer[string]
+
+	ctx       context.Context
+	cancel    context.CancelFunc
+	running   sync.WaitGroup
+	committed chan struct{}
+	closeOnce sync.Once
+	closeErr  error
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// Open connects to etcd, takes a copy of the state and keeps it up. On an etcd that
+// has no state yet it makes an empty one; documents of an earlier package manager
+// are adopted by the first leader. ctx bounds only the opening.
+func Open(ctx context.Context, cfg Config, deps Deps) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := newStore(cfg, deps)
+	ctx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
+	defer cancel()
+	if err := s.connect(ctx); err != nil {
+		return nil, fmt.Errorf("open etcd: %w", errors.Join(err, s.disconnect()))
+	}
+	s.metrics = newStoreMetrics(deps.Metrics, s)
+	for _, run := range []func(context.Context){s.runCommitter, s.runFollower, s.runReader, s.runSession, s.runLeadership} {
+		s.running.Go(func() { run(s.ctx) })
+	}
+	if err := s.found(ctx); err != nil {
+		return nil, fmt.Errorf("open etcd: %w", errors.Join(err, s.Close()))
+	}
+	return s, nil
+}
+
+func newStore(cfg Config, deps Deps) *Store {
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Node.ID == "" {
+		cfg.Node.ID = rand.Text()
+	}
+	s := &Store{
+		cfg: cfg, keys: newKeySpace(cfg.Prefix), machine: deps.Machine, logger: deps.Logger,
+		queue: make(chan *op, cfg.QueueLength), reads: newReadRounds(), register: newRegister(),
+		advanced: make(chan struct{}), sessionChanged: make(chan struct{}), refused: map[string][]byte{},
+		work: make(chan struct{}, 1), runs: newLeaderRuns(), resign: make(chan chan struct{}),
+		committed: make(chan struct{}), epoch: time.Now(),
+	}
+	s.contact.Store(-1)
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.current.Store(emptyVersion())
+	return s
+}
+
+// connect makes the client and loads the state.
+func (s *Store) connect(ctx context.Context) (err error) {
+	s.client, err = clientv3.New(clientv3.Config{
+		Endpoints: s.cfg.Endpoints, Username: s.cfg.Username, Password: s.cfg.Password, TLS: s.cfg.TLS,
+		DialTimeout:       s.cfg.RequestTimeout,
+		DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		// Room for a full transaction whatever the limit of etcd is; the answer of a
+		// load is as large as its page.
+		MaxCallSendMsgSize: s.cfg.MaxBytes + 1<<20,
+		Logger:             zap.NewNop(),
+	})
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	l, err := s.load(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.machine.Load(l.version.tree); err != nil {
+		return fmt.Errorf("load the machine: %w", err)
+	}
+	s.history = storage.NewHistory(s.cfg.HistoryEvents, s.cfg.HistoryBytes, l.version.head.Index)
+	s.install(l)
+	s.logger.Info("loaded the state from etcd", "endpoints", s.cfg.Endpoints, "prefix", s.cfg.Prefix,
+		"index", l.version.head.Index, "keys", l.version.tree.Len(), "legacy_documents", len(l.legacy))
+	return nil
+}
+
+// found mints the cluster's id where there is no state yet. Of several nodes that do,
+// one wins.
+func (s *Store) found(ctx context.Context) error {
+	if id, _ := s.current.Load().tree.Get(storage.ClusterIDKey); id != nil {
+		return nil
+	}
+	o := newOp(storage.Request{Command: storage.MintClusterID{ClusterID: rand.Text()}})
+	o.term = 1
+	result, err := s.submit(ctx, o)
+	if err != nil {
+		return fmt.Errorf("make an empty state: %w", err)
+	}
+	if result.Outcome == storage.Created {
+		s.logger.Info("made an empty state in etcd", "prefix", s.cfg.Prefix)
+	}
+	return nil
+}
+
+// Watch implements storage.Store.
+func (s *Store) Watch(_ context.Context, opts storage.WatchOptions) (storage.Watcher, error) {
+	return s.history.Watch(opts)
+}
+
+// Close ends the leader run, watchers and waiters, takes this node off the register
+// and disconnects. It may be called more than once.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		s.cancel()
+		s.history.Close()
+		s.running.Wait()
+		s.metrics.unregister()
+		s.closeErr = s.disconnect()
+	})
+	return s.closeErr
+}
+
+func (s *Store) disconnect() error {
+	s.cancel()
+	if s.client == nil {
+		return nil
+	}
+	if err := s.client.Close(); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("disconnect from etcd: %w", err)
+	}
+	return nil
+}
