@@ -51,6 +51,14 @@ func (r *recorder) Delete(key []byte) error {
 	return r.Tree.Delete(key)
 }
 
+// write does what c says.
+func (r *recorder) write(c storage.Change) error {
+	if c.Value == nil {
+		return r.Delete(c.Key)
+	}
+	return r.Put(c.Key, c.Value)
+}
+
 func (r *recorder) note(key, value []byte) error {
 	old, err := r.Get(key)
 	if err != nil {
@@ -87,13 +95,7 @@ func (r *recorder) effective() []storage.Change {
 func apply(base *version, h head, revision int64, changes []storage.Change) (*version, []storage.Change, error) {
 	r := newRecorder(base)
 	for _, c := range changes {
-		var err error
-		if c.Value == nil {
-			err = r.Delete(c.Key)
-		} else {
-			err = r.Put(c.Key, c.Value)
-		}
-		if err != nil {
+		if err := r.write(c); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -107,9 +109,12 @@ func apply(base *version, h head, revision int64, changes []storage.Change) (*ve
 // besides the key and the values.
 const bytesPerOp = 64
 
+// reservedOps are those of the head and of the node's turn.
+const reservedOps = 2
+
 // size is how many operations and, at most, how many bytes the entry needs.
 func (e *entry) size(keys keySpace) (ops, bytes int) {
-	ops, bytes = 1+len(e.changes), 1024
+	ops, bytes = reservedOps+len(e.changes), 1024
 	for _, c := range e.changes {
 		bytes += len(keys.prefix) + len(c.Key) + len(c.Value) + bytesPerOp
 		if shared(c.Key) {
@@ -119,13 +124,17 @@ func (e *entry) size(keys keySpace) (ops, bytes int) {
 	return ops, bytes
 }
 
-// txn is the entry for etcd. seen tells what somebody else made of a shared key.
-func (e *entry) txn(keys keySpace, seen func(key []byte) (value []byte, known bool), more []clientv3.Op) (conditions []clientv3.Cmp, then, otherwise []clientv3.Op) {
+// request is the entry for etcd, with more operations besides. seen tells what
+// somebody else made of a shared key.
+func (e *entry) request(keys keySpace, seen func(key []byte) (value []byte, known bool), more []clientv3.Op) request {
 	headKey := keys.of(headKey)
-	conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(headKey), "=", e.base.revision))
-	then = append(then, clientv3.OpPut(headKey, e.next.head.encode()))
+	r := request{
+		conditions: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(headKey), "=", e.base.revision)},
+		then:       []clientv3.Op{clientv3.OpPut(headKey, e.next.head.encode())},
+		otherwise:  []clientv3.Op{clientv3.OpGet(headKey)},
+	}
 	for i := range e.parts {
-		conditions = append(conditions, clientv3.Compare(clientv3.CreateRevision(e.partKey(keys, i)), ">", 0))
+		r.conditions = append(r.conditions, clientv3.Compare(clientv3.CreateRevision(e.partKey(keys, i)), ">", 0))
 	}
 	changes := e.changes
 	if e.parts != nil {
@@ -138,15 +147,20 @@ func (e *entry) txn(keys keySpace, seen func(key []byte) (value []byte, known bo
 			if value, known := seen(c.Key); known {
 				old = value
 			}
-			conditions = append(conditions, holds(key, old))
+			r.conditions = append(r.conditions, holds(key, old))
 		}
-		if c.Value == nil {
-			then = append(then, clientv3.OpDelete(key))
-		} else {
-			then = append(then, clientv3.OpPut(key, string(c.Value)))
-		}
+		r.then = append(r.then, write(key, c.Value))
 	}
-	return conditions, append(then, more...), []clientv3.Op{clientv3.OpGet(headKey)}
+	r.then = append(r.then, more...)
+	return r
+}
+
+// write is the operation that makes key hold value, or removes it: nil.
+func write(key string, value []byte) clientv3.Op {
+	if value == nil {
+		return clientv3.OpDelete(key)
+	}
+	return clientv3.OpPut(key, string(value))
 }
 
 // holds is the condition that key has a value, or that it is absent: nil.

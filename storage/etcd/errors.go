@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"errors"
+	"strings"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
@@ -38,22 +39,24 @@ const (
 	maybe verdict = iota
 	// tooLarge: etcd refuses the transaction for its size.
 	tooLarge
-	// refused: etcd changed nothing, and will not until somebody intervenes.
+	// refused: etcd does not take it, and will not until somebody intervenes. It may
+	// have carried it out nevertheless.
 	refused
 )
 
-// refusals are errors that etcd gives instead of committing.
+// refusals are errors that go away only when somebody intervenes.
 var refusals = []error{
 	rpctypes.ErrNoSpace, rpctypes.ErrCorrupt,
 	rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty, rpctypes.ErrAuthFailed, rpctypes.ErrUserNotFound,
-	rpctypes.ErrAuthNotEnabled,
+	rpctypes.ErrAuthNotEnabled, rpctypes.ErrDuplicateKey,
 }
 
 func judge(err error) verdict {
-	// Errors of the wire and of the client's package are made comparable.
-	err = rpctypes.Error(err)
 	switch {
 	case errors.Is(err, rpctypes.ErrTooManyOps), errors.Is(err, rpctypes.ErrRequestTooLarge):
+		return tooLarge
+	case strings.Contains(err.Error(), "message larger than max"):
+		// The limit of etcd's transport, somewhat above its own.
 		return tooLarge
 	}
 	for _, refusal := range refusals {

@@ -14,65 +14,100 @@ import (
 	"github.com/oprc/oprc-pm/storage"
 )
 
-var (
-	errHeadGone   = errors.New("the state was removed from etcd")
-	errWatchEnded = errors.New("the watch ended")
-)
+var errWatchEnded = errors.New("the watch ended")
+
+// requireLeader makes members that know no leader refuse what is asked with ctx.
+func requireLeader(ctx context.Context) context.Context { return clientv3.WithRequireLeader(ctx) }
 
 // runFollower keeps the copy up with etcd until the store closes.
 func (s *Store) runFollower(ctx context.Context) {
-	failures := 0
-	for ctx.Err() == nil {
-		began := s.followed
+	for failures := 0; ctx.Err() == nil; failures++ {
+		began := s.followed.Load()
 		err := s.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if s.followed > began {
+		if s.followed.Load() > began {
 			failures = 0
 		}
 		s.trouble(err)
-		s.logger.Warn("the watch on etcd ended; beginning again", "err", err, "revision", s.followed)
+		s.logger.Warn("the watch on etcd ended; beginning again", "err", err, "revision", s.followed.Load())
 		if errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errDiverged) {
-			if err := s.reload(ctx); err != nil {
-				s.trouble(err)
-				s.logger.Error("the state could not be loaded again", "err", err)
-			}
+			s.catchUpAnew(ctx)
+		} else {
+			s.stuck.Store(&err)
 		}
-		failures++
-		wait.For(ctx, wait.Jitter(min(retryMin<<min(failures-1, 10), retryMax), 0.3))
+		wait.For(ctx, wait.Jitter(min(retryMin<<min(failures, 10), retryMax), 0.3))
+	}
+}
+
+// catchUpAnew loads the state again until that works.
+func (s *Store) catchUpAnew(ctx context.Context) {
+	for failures := 0; ctx.Err() == nil; failures++ {
+		err := s.reload(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.stuck.Store(&err)
+		if failures == 0 {
+			s.logger.Error("the state could not be loaded again; trying on", "err", err)
+		}
+		wait.For(ctx, wait.Jitter(min(5*retryMin<<min(failures, 10), retryMax), 0.3))
 	}
 }
 
 // errDiverged tells that the copy cannot be continued.
 var errDiverged = errors.New("the copy of the state does not fit what came next")
 
+// demandReload makes the follower load the state again.
+func (s *Store) demandReload(why error) {
+	select {
+	case s.reloads <- why:
+	default:
+	}
+}
+
 // follow watches from the revision after the last one that was followed.
 func (s *Store) follow(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	ctx, cancel := context.WithCancel(requireLeader(ctx))
 	defer cancel()
-	watch := s.client.Watch(ctx, s.keys.prefix, clientv3.WithPrefix(), clientv3.WithRev(s.followed+1), clientv3.WithProgressNotify())
-	for resp := range watch {
-		if err := resp.Err(); err != nil {
-			return err
-		}
-		s.heard()
-		for events := resp.Events; len(events) > 0; {
-			n := sameRevision(events)
-			err := s.absorb(events[:n])
-			if err == nil || errors.Is(err, errHeadGone) {
-				s.followed = events[0].Kv.ModRevision
+	watch := s.client.Watch(ctx, s.keys.prefix, clientv3.WithPrefix(), clientv3.WithRev(s.followed.Load()+1),
+		clientv3.WithProgressNotify(), clientv3.WithCreatedNotify())
+	for {
+		select {
+		case resp, open := <-watch:
+			if !open {
+				return errWatchEnded
 			}
-			if err != nil {
+			if err := s.take(resp); err != nil {
 				return err
 			}
-			events = events[n:]
-		}
-		if resp.IsProgressNotify() {
-			s.followed = max(s.followed, resp.Header.Revision)
+		case why := <-s.reloads:
+			return fmt.Errorf("%w: %w", errDiverged, why)
 		}
 	}
-	return errWatchEnded
+}
+
+// take takes in one message of the watch. All that one transaction changed is in one
+// message, since it was not asked for in fragments.
+func (s *Store) take(resp clientv3.WatchResponse) error {
+	if err := resp.Err(); err != nil {
+		return err
+	}
+	s.heard()
+	s.stuck.Store(nil)
+	for events := resp.Events; len(events) > 0; {
+		n := sameRevision(events)
+		if err := s.absorb(events[:n]); err != nil {
+			return err
+		}
+		s.followed.Store(events[0].Kv.ModRevision)
+		events = events[n:]
+	}
+	if resp.IsProgressNotify() {
+		s.followed.Store(max(s.followed.Load(), resp.Header.Revision))
+	}
+	return nil
 }
 
 // sameRevision is how many events belong to the transaction of the first.
@@ -95,15 +130,15 @@ func (s *Store) absorb(events []*clientv3.Event) error {
 		switch roomOf(key) {
 		case roomHead:
 			if deleted {
-				return s.lose()
+				return fmt.Errorf("%w: %w", errDiverged, errHeadGone)
 			}
 			decoded, err := decodeHead(event.Kv.Value)
 			if err != nil {
 				return err
 			}
 			h = &decoded
-		case roomNode, roomElection:
-			s.register.note(key, event.Kv, deleted)
+		case roomRegister:
+			s.register.note(string(key), event.Kv, deleted)
 		case roomStaged:
 			if deleted {
 				unstaged = append(unstaged, string(key))
@@ -112,7 +147,7 @@ func (s *Store) absorb(events []*clientv3.Event) error {
 			}
 		case roomLegacyUnit:
 			s.noteLegacyUnit(string(key), event.Kv.Value, deleted)
-		default:
+		case roomState:
 			c := storage.Change{Key: bytes.Clone(key)}
 			if !deleted {
 				c.Value = event.Kv.Value
@@ -142,13 +177,14 @@ func (s *Store) advance(h head, revision int64, changes []storage.Change) error 
 	defer s.mu.Unlock()
 	base := s.current.Load()
 	switch {
-	case s.lost.Load():
-		return fmt.Errorf("%w: the state is back in etcd, at index %d", errDiverged, h.Index)
-	case h.Index == base.head.Index && revision > base.revision:
-		s.republish(base, h, revision)
+	case revision <= base.revision:
+		// The committer was faster. What others wrote before is written over.
+		for _, c := range changes {
+			s.forgetOthers(string(c.Key))
+		}
 		return nil
-	case h.Index <= base.head.Index:
-		// The committer was faster.
+	case h.Index == base.head.Index && h.Digest == base.head.Digest:
+		s.republish(base, h, revision)
 		return nil
 	case h.Index != base.head.Index+1:
 		return fmt.Errorf("%w: index %d came after %d", errDiverged, h.Index, base.head.Index)
@@ -191,45 +227,4 @@ func (s *Store) publish(next *version, changes []storage.Change) {
 func (s *Store) announce() {
 	close(s.advanced)
 	s.advanced = make(chan struct{})
-}
-
-// reload replaces the copy by what etcd holds. Watchers are told to read again.
-func (s *Store) reload(ctx context.Context) error {
-	l, err := s.load(ctx)
-	if err != nil {
-		return err
-	}
-	if l.version.revision == 0 && s.current.Load().revision > 0 {
-		return s.lose()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.speculative = nil
-	if err := s.machine.Load(l.version.tree); err != nil {
-		return fmt.Errorf("load the machine: %w", err)
-	}
-	s.install(l)
-	s.history.Reset(l.version.head.Index)
-	s.announce()
-	s.metrics.reloads.Inc()
-	s.logger.Info("the state was loaded again", "index", l.version.head.Index, "keys", l.version.tree.Len())
-	return nil
-}
-
-// install takes over what was loaded. The caller holds mu, or nobody else is there.
-func (s *Store) install(l *loaded) {
-	s.current.Store(l.version)
-	s.legacy, s.legacyUnits, s.foreign = l.legacy, l.legacyUnits, map[string][]byte{}
-	s.staged = l.staged
-	s.register.replace(l.nodes, l.candidates)
-	s.followed = l.revision
-	s.lost.Store(false)
-}
-
-// lose notes that somebody removed the head. The copy stays, for reads and for a
-// backup; nothing is written until the keys are back.
-func (s *Store) lose() error {
-	s.lost.Store(true)
-	s.logger.Error("the state was removed from etcd; this node keeps its copy, for reads and for a backup, and takes no writes")
-	return errHeadGone
 }

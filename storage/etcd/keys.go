@@ -14,15 +14,27 @@ import (
 //	system/head                          the index of the state, see head
 //	nodes/ID                             a node that is up, on its lease
 //	election/LEASE                       a candidate, the oldest one leads
+//	turns/ID                             a node that asks others to let it commit, on its lease
 //	staged/ENTRY/NUMBER                  a part of an entry too large for one transaction
 //	deployments/KEY/clusters/CLUSTER     a unit's id, by an earlier package manager
+//
+// Keys that are none of these are nobody's business here.
 const (
 	headKey        = "system/head"
 	nodePrefix     = "nodes/"
 	electionPrefix = "election/"
+	turnPrefix     = "turns/"
 	stagedPrefix   = "staged/"
 	legacyClusters = "/clusters/"
 )
+
+// statePrefixes is where commands write. A command that wrote elsewhere would be
+// lost on every other node, so that is a fault.
+var statePrefixes = []string{
+	storage.PackagePrefix, storage.DeploymentPrefix, storage.UnitPrefix, storage.RuntimeStatePrefix, storage.RequestPrefix,
+	storage.ClusterPrefix, storage.ClusterHealthPrefix, storage.RevisionPrefix, storage.StoredEventPrefix, "index/",
+	string(storage.ClusterIDKey), string(storage.EventSequenceKey),
+}
 
 // keySpace translates between keys of the state and keys of etcd.
 type keySpace struct{ prefix string }
@@ -44,27 +56,33 @@ const (
 	// roomState is what the copies of all nodes hold.
 	roomState room = iota
 	roomHead
-	roomNode
-	roomElection
+	// roomRegister is nodes, candidates and turns.
+	roomRegister
 	roomStaged
 	// roomLegacyUnit is a mapping of an earlier package manager.
 	roomLegacyUnit
+	// roomOther is not ours.
+	roomOther
 )
 
 func roomOf(key []byte) room {
+	has := func(prefix string) bool { return bytes.HasPrefix(key, []byte(prefix)) }
 	switch {
 	case string(key) == headKey:
 		return roomHead
-	case bytes.HasPrefix(key, []byte(nodePrefix)):
-		return roomNode
-	case bytes.HasPrefix(key, []byte(electionPrefix)):
-		return roomElection
-	case bytes.HasPrefix(key, []byte(stagedPrefix)):
+	case has(nodePrefix), has(electionPrefix), has(turnPrefix):
+		return roomRegister
+	case has(stagedPrefix):
 		return roomStaged
-	case bytes.HasPrefix(key, []byte(storage.DeploymentPrefix)) && bytes.Contains(key, []byte(legacyClusters)):
+	case has(storage.DeploymentPrefix) && bytes.Contains(key, []byte(legacyClusters)):
 		return roomLegacyUnit
 	}
-	return roomState
+	for _, prefix := range statePrefixes {
+		if has(prefix) {
+			return roomState
+		}
+	}
+	return roomOther
 }
 
 // shared says that earlier package managers write keys of this kind as well, so

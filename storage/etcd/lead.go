@@ -4,99 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 
 	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/storage"
 )
 
-// Leadership is an etcd election: each candidate has a key on its lease, the oldest
-// leads. Its term is the revision that made the key, so it grows with every
-// election. A lease proves nothing to others; what fences a deposed leader is the
-// head: a leader run begins with an entry that puts its term there, and from then on
-// commands of an older one are rejected.
-
-// leaderRun is a time in which this node leads.
-type leaderRun struct {
-	term uint64
-	ctx  context.Context
-	// calls are those of Lead that take part; nobody joins any more once closed.
-	calls  sync.WaitGroup
-	closed bool
-}
-
-// leaderRuns is the present run, and how to wait for the next.
-type leaderRuns struct {
-	mu      sync.Mutex // guards the fields below
-	current *leaderRun
-	changed chan struct{}
-}
-
-func newLeaderRuns() *leaderRuns { return &leaderRuns{changed: make(chan struct{})} }
-
-func (l *leaderRuns) begin(ctx context.Context, term uint64) *leaderRun {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.current = &leaderRun{term: term, ctx: ctx}
-	close(l.changed)
-	l.changed = make(chan struct{})
-	return l.current
-}
-
-// end closes the run to newcomers and waits for the calls in it.
-func (l *leaderRuns) end(run *leaderRun) {
-	l.mu.Lock()
-	run.closed = true
-	l.mu.Unlock()
-	run.calls.Wait()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.current = nil
-}
-
-// join enters the present run if it is another than last, or returns what announces
-// the next one.
-func (l *leaderRuns) join(last *leaderRun) (*leaderRun, <-chan struct{}) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.current == nil || l.current == last || l.current.closed {
-		return nil, l.changed
-	}
-	l.current.calls.Add(1)
-	return l.current, nil
-}
-
-// Lead implements storage.Store.
-func (s *Store) Lead(ctx context.Context, run func(ctx context.Context, term uint64)) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	stop := context.AfterFunc(s.ctx, func() { cancel(storage.ErrClosed) })
-	defer stop()
-	var last *leaderRun
-	for {
-		current, changed := s.runs.join(last)
-		if current == nil {
-			select {
-			case <-changed:
-				continue
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		last = current
-		func() {
-			defer current.calls.Done()
-			both, end := context.WithCancelCause(current.ctx)
-			defer end(nil)
-			stop := context.AfterFunc(ctx, func() { end(context.Cause(ctx)) })
-			defer stop()
-			run(both, current.term)
-		}()
-	}
-}
+// Leadership is an election: each candidate has a key on its lease, the oldest
+// leads. A lease proves nothing to others; what fences a deposed leader is the head:
+// a leader run begins with an entry that puts its term there, and from then on
+// commands of an older one are rejected. The term is the revision that made the
+// candidate's key, or one more than the last term if that is larger, as after a
+// restore into another etcd.
 
 // runLeadership stands for leadership until the store closes.
 func (s *Store) runLeadership(ctx context.Context) {
@@ -108,52 +30,132 @@ func (s *Store) runLeadership(ctx context.Context) {
 	}
 }
 
+var (
+	errResigned = errors.New("leadership was handed over")
+	errDeposed  = errors.New("another candidate is first")
+)
+
 // leadOnce stands for leadership once, and leads as long as it lasts.
 func (s *Store) leadOnce(ctx context.Context) error {
 	session, err := s.awaitSession(ctx)
 	if err != nil {
 		return err
 	}
-	election := concurrency.NewElection(session, s.keys.of(strings.TrimSuffix(electionPrefix, "/")))
-	campaign, stop := withSession(ctx, session)
+	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	if err := election.Campaign(campaign, encodeNode(s.cfg.Node)); err != nil {
-		return fmt.Errorf("campaign: %w", errors.Join(err, context.Cause(campaign)))
+	expired := context.AfterFunc(session.Ctx(), func() { stop(errSessionExpired) })
+	defer expired()
+	// A node without a state of its own has nothing to lead.
+	if err := s.setDeposer(ctx, stop); err != nil {
+		return err
 	}
-	defer s.giveUpLead(election)
-	term, err := s.establish(campaign, uint64(election.Rev()))
+	defer s.setDeposer(ctx, nil)
+
+	key, revision, err := s.stand(ctx, session)
+	if err != nil {
+		return fmt.Errorf("stand for leadership: %w", err)
+	}
+	defer s.withdraw(session, key)
+	if err := s.awaitElection(ctx, key, revision); err != nil {
+		return fmt.Errorf("wait for the election: %w", err)
+	}
+	term, err := s.establish(ctx, uint64(revision))
 	if err != nil {
 		return err
 	}
 	s.leading.Store(term)
 	s.logger.Info("leader run begins", "term", term)
-	s.leadRun(campaign, stop, term)
+	s.leadRun(ctx, stop, key, term)
 	s.leading.Store(0)
-	s.logger.Info("leader run ended", "term", term, "cause", context.Cause(campaign))
+	s.logger.Info("leader run ended", "term", term, "cause", context.Cause(ctx))
 	return nil
 }
 
-// withSession ends with ctx, with the session, or when stop is called.
-func withSession(ctx context.Context, session *concurrency.Session) (context.Context, context.CancelCauseFunc) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	context.AfterFunc(ctx, func() { close(done) })
-	go func() {
-		select {
-		case <-session.Done():
-			cancel(errSessionExpired)
-		case <-done:
+// setDeposer makes known how to end what leadOnce does. It waits while the state is
+// lost.
+func (s *Store) setDeposer(ctx context.Context, stop context.CancelCauseFunc) error {
+	for {
+		s.mu.Lock()
+		lost, advanced := s.lost.Load() != nil, s.advanced
+		if !lost || stop == nil {
+			s.deposer = stop
 		}
-	}()
-	return ctx, cancel
+		s.mu.Unlock()
+		if !lost || stop == nil {
+			return nil
+		}
+		select {
+		case <-advanced:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
-// establish puts the term into the head. It grows even when the keys were brought
-// from another etcd, whose revisions were larger.
+// depose ends the candidacy or the leader run of this node. The caller holds mu.
+func (s *Store) depose(cause error) {
+	if s.deposer != nil {
+		s.deposer(cause)
+	}
+}
+
+// stand makes this node a candidate, and returns its key and the revision of that.
+func (s *Store) stand(ctx context.Context, session *concurrency.Session) (key string, revision int64, err error) {
+	ctx, cancel := s.attempt(ctx)
+	defer cancel()
+	key = fmt.Sprintf("%s%x", electionPrefix, session.Lease())
+	full := s.keys.of(key)
+	// It may be there, when an answer was lost.
+	resp, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.CreateRevision(full), "=", 0)).
+		Then(clientv3.OpPut(full, encodeNode(s.cfg.Node), clientv3.WithLease(session.Lease()))).
+		Else(clientv3.OpGet(full)).Commit()
+	if err != nil {
+		return "", 0, err
+	}
+	if resp.Succeeded {
+		return key, resp.Header.Revision, nil
+	}
+	return key, resp.Responses[0].GetResponseRange().Kvs[0].CreateRevision, nil
+}
+
+// withdraw takes the candidate's key away, so that others need not wait for the
+// lease. When the store closes, the lease takes it along.
+func (s *Store) withdraw(session *concurrency.Session, key string) {
+	if s.ctx.Err() != nil || session.Ctx().Err() != nil {
+		return
+	}
+	ctx, cancel := s.attempt(s.ctx)
+	defer cancel()
+	if _, err := s.client.Delete(ctx, s.keys.of(key)); err != nil {
+		s.logger.Debug("the candidacy was not withdrawn", "err", err)
+	}
+}
+
+var errCandidacyGone = errors.New("the candidate's key was removed from etcd")
+
+// awaitElection waits until the candidate behind key, made at revision, is first.
+func (s *Store) awaitElection(ctx context.Context, key string, revision int64) error {
+	for {
+		oldest, changed := s.register.leading()
+		if oldest.key == key {
+			return nil
+		}
+		if s.followed.Load() >= revision && !s.register.stands(key) {
+			return errCandidacyGone
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// establish puts a new term into the head.
 func (s *Store) establish(ctx context.Context, revision uint64) (uint64, error) {
 	for failures := 0; ; failures++ {
 		o := newOp(storage.Request{Command: storage.Barrier{}})
-		o.term = max(revision, s.current.Load().head.Term+1)
+		o.candidacy = revision
 		bounded, cancel := s.bounded(ctx)
 		_, err := s.submit(bounded, o)
 		cancel()
@@ -168,7 +170,7 @@ func (s *Store) establish(ctx context.Context, revision uint64) (uint64, error) 
 
 // leadRun lets calls of Lead take part, adopts what others leave behind, and returns
 // when all have ended and leadership is over.
-func (s *Store) leadRun(ctx context.Context, stop context.CancelCauseFunc, term uint64) {
+func (s *Store) leadRun(ctx context.Context, stop context.CancelCauseFunc, key string, term uint64) {
 	if err := s.adopt(ctx, term); err != nil {
 		s.logger.Warn("not all could be taken over yet", "err", err)
 	}
@@ -178,28 +180,27 @@ func (s *Store) leadRun(ctx context.Context, stop context.CancelCauseFunc, term 
 	run := s.runs.begin(ctx, term)
 	var adopter sync.WaitGroup
 	adopter.Go(func() { s.runAdopter(ctx, term) })
-	var resigned chan struct{}
-	select {
-	case resigned = <-s.resign:
-		stop(errResigned)
-	case <-ctx.Done():
-	}
+	s.awaitEnd(ctx, stop, key)
 	s.runs.end(run)
 	adopter.Wait()
-	if resigned != nil {
-		close(resigned)
-	}
 }
 
-var errResigned = errors.New("leadership was handed over")
-
-// giveUpLead takes the candidate's key away, so that others need not wait for the
-// lease.
-func (s *Store) giveUpLead(election *concurrency.Election) {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if err := election.Resign(ctx); err != nil {
-		s.logger.Debug("the election was not resigned", "err", err)
+// awaitEnd returns when leadership is over, and stop was called.
+func (s *Store) awaitEnd(ctx context.Context, stop context.CancelCauseFunc, key string) {
+	for {
+		oldest, changed := s.register.leading()
+		if oldest.key != key {
+			stop(errDeposed)
+			return
+		}
+		select {
+		case <-changed:
+		case <-s.resign:
+			stop(errResigned)
+			return
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -213,18 +214,19 @@ func (s *Store) Resign(ctx context.Context) error {
 		return errors.New("no other node stands for leadership")
 	}
 	ask := s.resign
-	done := make(chan struct{})
 	for {
 		leader, changed := s.register.leading()
-		if leader.ID != s.cfg.Node.ID && leader.ID != "" {
+		if leader.node.ID != s.cfg.Node.ID && leader.node.ID != "" {
 			return nil
 		}
 		select {
-		case ask <- done:
+		case ask <- struct{}{}:
 			ask = nil
 		case <-changed:
 		case <-ctx.Done():
 			return fmt.Errorf("no other node took over: %w", context.Cause(ctx))
+		case <-s.ctx.Done():
+			return closedError()
 		}
 	}
 }

@@ -9,8 +9,13 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// loadPage is how many keys one request of a load asks for.
-const loadPage = 1000
+// One request of a load asks for firstPage keys at first, then for as many as are
+// likely to fill pageBytes.
+const (
+	firstPage = 100
+	maxPage   = 5000
+	pageBytes = 4 << 20
+)
 
 // loaded is everything under the prefix at one revision.
 type loaded struct {
@@ -20,21 +25,19 @@ type loaded struct {
 	legacy      map[string][]byte
 	legacyUnits map[string][]byte
 	// staged are the parts of staged entries, by key.
-	staged     map[string][]byte
-	nodes      map[string]Node
-	candidates map[string]candidate
+	staged   map[string][]byte
+	register map[string]*mvccpb.KeyValue
 }
 
 // load reads everything at one revision, in pages.
 func (s *Store) load(ctx context.Context) (*loaded, error) {
 	l := &loaded{
 		version: emptyVersion(), legacy: map[string][]byte{}, legacyUnits: map[string][]byte{},
-		staged: map[string][]byte{},
-		nodes:  map[string]Node{}, candidates: map[string]candidate{},
+		staged: map[string][]byte{}, register: map[string]*mvccpb.KeyValue{},
 	}
 	from, end := s.keys.prefix, clientv3.GetPrefixRangeEnd(s.keys.prefix)
-	for {
-		page, more, err := s.loadPage(ctx, from, end, l.revision)
+	for limit := firstPage; ; {
+		page, err := s.loadPage(ctx, from, end, l.revision, limit)
 		if err != nil {
 			return nil, fmt.Errorf("load the state: %w", err)
 		}
@@ -42,34 +45,37 @@ func (s *Store) load(ctx context.Context) (*loaded, error) {
 			// The other pages are of the revision of the first.
 			l.revision = page.Header.Revision
 		}
+		size := 0
 		for _, kv := range page.Kvs {
+			size += len(kv.Key) + len(kv.Value)
 			if err := l.take(s.keys, kv); err != nil {
 				return nil, fmt.Errorf("load the state: %w", err)
 			}
 		}
-		if !more {
+		if !page.More {
 			if err := l.unstage(); err != nil {
 				return nil, fmt.Errorf("load the state: %w", err)
 			}
 			return l, l.check()
 		}
 		from = string(page.Kvs[len(page.Kvs)-1].Key) + "\x00"
+		limit = min(maxPage, max(1, limit*pageBytes/max(1, size)))
 	}
 }
 
-func (s *Store) loadPage(ctx context.Context, from, end string, revision int64) (*clientv3.GetResponse, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+func (s *Store) loadPage(ctx context.Context, from, end string, revision int64, limit int) (*clientv3.GetResponse, error) {
+	ctx, cancel := context.WithTimeout(requireLeader(ctx), s.cfg.RequestTimeout)
 	defer cancel()
-	opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(loadPage)}
+	opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(int64(limit))}
 	if revision > 0 {
 		opts = append(opts, clientv3.WithRev(revision))
 	}
 	resp, err := s.client.Get(ctx, from, opts...)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	s.heard()
-	return resp, resp.More, nil
+	return resp, nil
 }
 
 // take sorts one pair into its room.
@@ -82,15 +88,13 @@ func (l *loaded) take(keys keySpace, kv *mvccpb.KeyValue) error {
 			return err
 		}
 		l.version.head, l.version.revision = h, kv.ModRevision
-	case roomNode:
-		l.nodes[string(key)] = decodeNode(kv.Value)
-	case roomElection:
-		l.candidates[string(key)] = candidate{revision: kv.CreateRevision, node: decodeNode(kv.Value)}
+	case roomRegister:
+		l.register[string(key)] = kv
 	case roomStaged:
 		l.staged[string(key)] = kv.Value
 	case roomLegacyUnit:
 		l.legacyUnits[string(key)] = kv.Value
-	default:
+	case roomState:
 		if legacyDocument(key, kv.Value) {
 			l.legacy[string(key)] = kv.Value
 			return nil

@@ -1,6 +1,10 @@
 package etcd
 
-import "github.com/VictoriaMetrics/metrics"
+import (
+	"strings"
+
+	"github.com/VictoriaMetrics/metrics"
+)
 
 type storeMetrics struct {
 	set           *metrics.Set
@@ -12,6 +16,7 @@ type storeMetrics struct {
 	reloads       *metrics.Counter
 	foreign       *metrics.Counter
 	adopted       *metrics.Counter
+	turns         *metrics.Counter
 }
 
 func newStoreMetrics(set *metrics.Set, s *Store) *storeMetrics {
@@ -37,13 +42,14 @@ func newStoreMetrics(set *metrics.Set, s *Store) *storeMetrics {
 		reloads:       set.NewCounter("oprc_etcd_reloads_total"),
 		foreign:       set.NewCounter("oprc_etcd_foreign_changes_total"),
 		adopted:       set.NewCounter("oprc_etcd_adopted_documents_total"),
+		turns:         set.NewCounter("oprc_etcd_turns_total"),
 	}
 }
 
 // unregister makes room for the next store on the same set.
 func (m *storeMetrics) unregister() {
 	for _, name := range m.set.ListMetricNames() {
-		if len(name) > 10 && name[:10] == "oprc_etcd_" {
+		if strings.HasPrefix(name, "oprc_etcd_") {
 			m.set.UnregisterMetric(name)
 		}
 	}

@@ -17,8 +17,9 @@ type op struct {
 	// proposal always has a request id: that makes trying again safe. Its command is
 	// nil in a repair.
 	proposal storage.Proposal
-	// term, when not 0, begins a leader run.
-	term uint64
+	// candidacy, when not 0, begins a leader run: it is the revision of the candidate.
+	// The committer sets term to the run's.
+	candidacy, term uint64
 	// A repair has operations on keys that somebody else wrote, as well: they, and
 	// under which conditions, go into the op's transaction, which is its own.
 	extra      []clientv3.Op
@@ -27,9 +28,11 @@ type op struct {
 	repairs []string
 
 	state atomic.Int32
+	// left: the caller does not wait any more.
+	left atomic.Bool
 	// sent: an attempt may have been committed. repeated: the client had sent the
-	// same request before.
-	sent, repeated bool
+	// same request before. finished: done is closed. All are the committer's.
+	sent, repeated, finished bool
 	// result and err are set before done is closed.
 	result storage.Result
 	err    error
@@ -46,10 +49,12 @@ const (
 
 func newOp(req storage.Request) *op {
 	if req.ID == "" {
-		req.ID = rand.Text()
+		req.ID = newRequestID()
 	}
 	return &op{proposal: storage.Proposal{Request: req, At: time.Now().UTC()}, done: make(chan struct{})}
 }
+
+func newRequestID() string { return rand.Text() }
 
 // alone says that the op does not share a transaction.
 func (o *op) alone() bool { return len(o.repairs) > 0 }
@@ -59,7 +64,7 @@ func (o *op) finish(result storage.Result, err error) {
 	if o.sent && !o.repeated {
 		result.Duplicate = false
 	}
-	o.result, o.err = result, err
+	o.result, o.err, o.finished = result, err, true
 	close(o.done)
 }
 
@@ -122,6 +127,7 @@ func (s *Store) submit(ctx context.Context, o *op) (storage.Result, error) {
 	case <-o.done:
 		return o.result, o.err
 	default:
+		o.left.Store(true)
 		return storage.Result{}, unknownOutcome(context.Cause(ctx))
 	}
 }

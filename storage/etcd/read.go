@@ -2,10 +2,12 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/storage"
 )
 
@@ -68,23 +70,49 @@ func (s *Store) runReader(ctx context.Context) {
 	}
 }
 
-// readHead asks etcd for the head's index.
+// readHead asks etcd for the head's index, until it answers or Config.RequestTimeout
+// is over.
 func (s *Store) readHead(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
 	defer cancel()
 	started := time.Now()
-	resp, err := s.client.Get(ctx, s.keys.of(headKey))
+	for failures := 0; ; failures++ {
+		v := s.current.Load()
+		h, revision, err := s.readHeadOnce(ctx)
+		switch {
+		case err == nil && revision < v.revision:
+			s.demandReload(fmt.Errorf("the head in etcd is of revision %d, and was of %d", revision, v.revision))
+			return 0, notProposed(errHeadGone, "etcd does not hold the state that this node has")
+		case err == nil && revision == v.revision && h.Digest != v.head.Digest:
+			s.demandReload(errors.New("the head in etcd is another one of the same revision"))
+			return 0, notProposed(errHeadGone, "etcd does not hold the state that this node has")
+		case err == nil:
+			s.metrics.readSeconds.UpdateDuration(started)
+			return h.Index, nil
+		}
+		if !wait.For(ctx, wait.Jitter(min(retryMin<<min(failures, 10), retryMax), 0.3)) {
+			return 0, notProposed(err, "etcd confirmed no read: %v", err)
+		}
+	}
+}
+
+// readHeadOnce makes one attempt. Without a head, its revision is 0.
+func (s *Store) readHeadOnce(ctx context.Context) (head, int64, error) {
+	request, cancel := s.attempt(ctx)
+	defer cancel()
+	resp, err := s.client.Get(request, s.keys.of(headKey))
 	if err != nil {
-		s.trouble(err)
-		return 0, notProposed(err, "etcd confirmed no read: %v", err)
+		if ctx.Err() == nil {
+			s.trouble(err)
+		}
+		return head{}, 0, err
 	}
 	s.heard()
-	s.metrics.readSeconds.UpdateDuration(started)
 	if len(resp.Kvs) == 0 {
-		return 0, notProposed(errHeadGone, "%v", errHeadGone)
+		return head{}, 0, nil
 	}
 	h, err := decodeHead(resp.Kvs[0].Value)
-	return h.Index, err
+	return h, resp.Kvs[0].ModRevision, err
 }
 
 // View implements storage.Store. A lease is no cheaper than a linearizable read

@@ -10,23 +10,31 @@ import (
 	"go.etcd.io/etcd/api/v3/mvccpb"
 )
 
-// register is who is up and who leads, as the watch tells it.
+// register is who is up, who leads and who asked for a turn, as the watch tells it.
 type register struct {
-	mu         sync.Mutex // guards the fields below
-	nodes      map[string]Node
-	candidates map[string]candidate
-	// changed is closed and replaced when the leader changes.
+	mu sync.Mutex // guards the fields below
+	// nodes, candidates and turns are by key.
+	nodes, candidates, turns map[string]member
+	// changed is closed and replaced when candidates or turns change.
 	changed chan struct{}
 }
 
-// candidate is a key of the election. The oldest leads.
-type candidate struct {
+// member is a node behind a key of the register, and the revision that made the key.
+// Of candidates, and of turns, the oldest is first.
+type member struct {
+	key      string
 	revision int64
 	node     Node
 }
 
 func newRegister() *register {
-	return &register{nodes: map[string]Node{}, candidates: map[string]candidate{}, changed: make(chan struct{})}
+	r := &register{changed: make(chan struct{})}
+	r.clear()
+	return r
+}
+
+func (r *register) clear() {
+	r.nodes, r.candidates, r.turns = map[string]member{}, map[string]member{}, map[string]member{}
 }
 
 // decodeNode reads a node, as far as it can be read: another release may say more.
@@ -46,53 +54,82 @@ func encodeNode(n Node) string {
 	return string(b)
 }
 
+// of is the part of the register that a key belongs to.
+func (r *register) of(key string) map[string]member {
+	switch {
+	case strings.HasPrefix(key, nodePrefix):
+		return r.nodes
+	case strings.HasPrefix(key, electionPrefix):
+		return r.candidates
+	}
+	return r.turns
+}
+
 // note takes in a change of one key.
-func (r *register) note(key []byte, kv *mvccpb.KeyValue, deleted bool) {
+func (r *register) note(key string, kv *mvccpb.KeyValue, deleted bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := r.leader()
-	name := string(key)
-	switch {
-	case strings.HasPrefix(name, nodePrefix) && deleted:
-		delete(r.nodes, name)
-	case strings.HasPrefix(name, nodePrefix):
-		r.nodes[name] = decodeNode(kv.Value)
-	case deleted:
-		delete(r.candidates, name)
-	default:
-		r.candidates[name] = candidate{revision: kv.CreateRevision, node: decodeNode(kv.Value)}
-	}
-	if r.leader() != before {
-		close(r.changed)
-		r.changed = make(chan struct{})
+	r.set(key, kv, deleted)
+	if !strings.HasPrefix(key, nodePrefix) {
+		r.announce()
 	}
 }
 
-// replace takes in what was loaded.
-func (r *register) replace(nodes map[string]Node, candidates map[string]candidate) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.nodes, r.candidates = nodes, candidates
+func (r *register) set(key string, kv *mvccpb.KeyValue, deleted bool) {
+	if deleted {
+		delete(r.of(key), key)
+		return
+	}
+	r.of(key)[key] = member{key: key, revision: kv.CreateRevision, node: decodeNode(kv.Value)}
+}
+
+func (r *register) announce() {
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
 
-// leader is the node of the oldest candidate. The caller holds mu.
-func (r *register) leader() Node {
-	var oldest candidate
-	for _, c := range r.candidates {
-		if oldest.revision == 0 || c.revision < oldest.revision {
-			oldest = c
-		}
-	}
-	return oldest.node
-}
-
-// leading returns the leader, or a Node without ID, and what announces another one.
-func (r *register) leading() (Node, <-chan struct{}) {
+// replace takes in what was loaded.
+func (r *register) replace(kvs map[string]*mvccpb.KeyValue) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.leader(), r.changed
+	r.clear()
+	for key, kv := range kvs {
+		r.set(key, kv, false)
+	}
+	r.announce()
+}
+
+// first is the oldest of some members; one without revision when there is none.
+func first(members map[string]member) member {
+	var oldest member
+	for _, m := range members {
+		if oldest.revision == 0 || m.revision < oldest.revision {
+			oldest = m
+		}
+	}
+	return oldest
+}
+
+// leading returns the first candidate, and what announces that something changed.
+func (r *register) leading() (member, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return first(r.candidates), r.changed
+}
+
+// stands says whether key is a candidate's.
+func (r *register) stands(key string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.candidates[key]
+	return known
+}
+
+// turn returns who goes first, and what announces that something changed.
+func (r *register) turn() (member, <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return first(r.turns), r.changed
 }
 
 // rivals is how many candidates there are besides the leader.
@@ -106,10 +143,15 @@ func (r *register) rivals() int {
 func (r *register) all() []Node {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.SortedFunc(maps.Values(r.nodes), func(a, b Node) int {
+	nodes := make([]Node, 0, len(r.nodes))
+	for _, m := range slices.Collect(maps.Values(r.nodes)) {
+		nodes = append(nodes, m.node)
+	}
+	slices.SortFunc(nodes, func(a, b Node) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
 			return c
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
+	return nodes
 }

@@ -12,10 +12,11 @@ import (
 )
 
 // closeTimeout bounds what is courtesy towards others when this node stops.
-const closeTimeout = 2 * time.Second
+const closeTimeout = time.Second
 
 // runSession keeps a lease while etcd can be reached, and this node on the register
-// with it, until the store closes.
+// with it, until ctx ends: that is after leadership, so that no other node is elected
+// while a run of this one is still ending in good order.
 func (s *Store) runSession(ctx context.Context) {
 	for ctx.Err() == nil {
 		if err := s.holdSession(ctx); err != nil && ctx.Err() == nil {
@@ -30,36 +31,33 @@ var errSessionExpired = errors.New("the session with etcd expired")
 
 // holdSession opens a session and returns when it is over.
 func (s *Store) holdSession(ctx context.Context) error {
-	// The session outlives ctx for as long as it takes to give the lease back.
-	alive, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(closeTimeout, end) })
-	defer stop()
-	asking, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+	asking, cancel := s.attempt(ctx)
+	defer cancel()
 	lease, err := s.client.Grant(asking, int64(s.cfg.SessionTTL/time.Second))
-	cancel()
 	if err != nil {
 		return err
 	}
-	session, err := concurrency.NewSession(s.client, concurrency.WithLease(lease.ID), concurrency.WithTTL(int(s.cfg.SessionTTL/time.Second)), concurrency.WithContext(alive))
+	session, err := concurrency.NewSession(s.client, concurrency.WithLease(lease.ID), concurrency.WithContext(ctx))
 	if err != nil {
 		return err
 	}
-	defer func() {
-		// Others need not wait for the lease to expire.
-		if err := session.Close(); err != nil {
-			s.logger.Debug("the lease was not given back", "err", err)
-		}
-	}()
-	asking, cancel = context.WithTimeout(ctx, s.cfg.RequestTimeout)
-	_, err = s.client.Put(asking, s.keys.of(nodePrefix+s.cfg.Node.ID), encodeNode(s.cfg.Node), clientv3.WithLease(session.Lease()))
-	cancel()
-	if err != nil {
+	defer s.giveBack(session)
+	if _, err = s.client.Put(asking, s.keys.of(nodePrefix+s.cfg.Node.ID), encodeNode(s.cfg.Node), clientv3.WithLease(session.Lease())); err != nil {
 		return err
 	}
 	s.setSession(session)
 	defer s.setSession(nil)
 	return s.watchSession(ctx, session)
+}
+
+// giveBack ends a session, so that others need not wait for the lease to expire.
+func (s *Store) giveBack(session *concurrency.Session) {
+	session.Orphan()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if _, err := s.client.Revoke(ctx, session.Lease()); err != nil {
+		s.logger.Debug("the lease was not given back", "err", err)
+	}
 }
 
 // watchSession asks etcd for the head now and then, so that an idle node knows
@@ -84,17 +82,22 @@ func (s *Store) watchSession(ctx context.Context, session *concurrency.Session) 
 func (s *Store) setSession(session *concurrency.Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.session = session
+	s.lease = session
 	close(s.sessionChanged)
 	s.sessionChanged = make(chan struct{})
+}
+
+// sessionNow returns the session, or nil, and what announces another one.
+func (s *Store) sessionNow() (*concurrency.Session, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lease, s.sessionChanged
 }
 
 // awaitSession returns the session, once there is one.
 func (s *Store) awaitSession(ctx context.Context) (*concurrency.Session, error) {
 	for {
-		s.mu.Lock()
-		session, changed := s.session, s.sessionChanged
-		s.mu.Unlock()
+		session, changed := s.sessionNow()
 		if session != nil {
 			return session, nil
 		}
@@ -102,8 +105,6 @@ func (s *Store) awaitSession(ctx context.Context) (*concurrency.Session, error) 
 		case <-changed:
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
-		case <-s.ctx.Done():
-			return nil, closedError()
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/storage"
 )
 
@@ -31,29 +32,29 @@ const partOverhead = 16 << 10
 
 func (s *Store) partBytes() int { return s.cfg.MaxBytes - partOverhead }
 
-// largest is the size of the largest encoded change.
-func (e *entry) largest() int {
-	n := 0
-	for _, c := range e.changes {
-		n = max(n, len(appendChange(nil, c)))
-	}
-	return n
-}
-
-// stage encodes the changes into parts of at most size bytes.
-func (e *entry) stage(size int) {
+// stage encodes the changes into at most count parts of at most size bytes.
+func (e *entry) stage(size, count int) error {
+	var parts []string
 	var part []byte
 	for _, c := range e.changes {
 		encoded := appendChange(nil, c)
+		if len(encoded) > size {
+			return fmt.Errorf("it needs a value of %d bytes", len(c.Value))
+		}
 		if len(part)+len(encoded) > size {
-			e.parts = append(e.parts, string(part))
+			parts = append(parts, string(part))
 			part = nil
 		}
 		part = append(part, encoded...)
 	}
-	e.parts = append(e.parts, string(part))
-	e.next.head.Staged, e.next.head.Parts = rand.Text(), len(e.parts)
+	parts = append(parts, string(part))
+	if len(parts) > count {
+		return fmt.Errorf("it needs %d parts of %d bytes", len(parts), size)
+	}
+	e.parts = parts
+	e.next.head.Staged, e.next.head.Parts = rand.Text(), len(parts)
 	e.next.unsettled = e.changes
+	return nil
 }
 
 // appendChange encodes a change: the key and its length, the value and its length
@@ -112,7 +113,7 @@ func (e *entry) partKey(keys keySpace, part int) string {
 // putParts writes the parts of a staged entry.
 func (s *Store) putParts(ctx context.Context, e *entry) error {
 	for i, part := range e.parts {
-		request, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+		request, cancel := s.attempt(ctx)
 		_, err := s.client.Put(request, e.partKey(s.keys, i), part)
 		cancel()
 		if err != nil {
@@ -120,6 +121,19 @@ func (s *Store) putParts(ctx context.Context, e *entry) error {
 		}
 	}
 	return nil
+}
+
+// dropParts removes the parts of an entry that etcd has refused to commit. (Those of
+// an entry of which nobody knows must stay: see sweep.)
+func (s *Store) dropParts(ctx context.Context, e *entry) {
+	if e.parts == nil {
+		return
+	}
+	request, cancel := s.attempt(ctx)
+	defer cancel()
+	if _, err := s.client.Delete(request, s.keys.of(stagedPrefix+e.next.head.Staged+"/"), clientv3.WithPrefix()); err != nil {
+		s.logger.Debug("the parts of a large entry were not removed", "err", err)
+	}
 }
 
 // unstage decodes the changes of the staged entry that h names.
@@ -151,12 +165,7 @@ func (l *loaded) unstage() error {
 	}
 	r := newRecorder(l.version)
 	for _, c := range changes {
-		if c.Value == nil {
-			err = r.Delete(c.Key)
-		} else {
-			err = r.Put(c.Key, c.Value)
-		}
-		if err != nil {
+		if err := r.write(c); err != nil {
 			return err
 		}
 	}
@@ -164,54 +173,76 @@ func (l *loaded) unstage() error {
 	return nil
 }
 
-// settle writes the changes of the staged entry that v shows to their keys.
-func (s *Store) settle(ctx context.Context, v *version) (outcome, error) {
-	still := clientv3.Compare(clientv3.ModRevision(s.keys.of(headKey)), "=", v.revision)
-	otherwise := []clientv3.Op{clientv3.OpGet(s.keys.of(headKey))}
-	settled := &version{head: v.head, tree: v.tree, digest: v.digest}
-	settled.head.Staged, settled.head.Parts = "", 0
-	batches := append(s.settleBatches(v.unsettled), []clientv3.Op{
+// settle writes the changes of the staged entry that v shows to their keys, before
+// ops can be committed.
+func (s *Store) settle(ctx context.Context, ops []*op, v *version) (outcome, error) {
+	settled := *v
+	settled.head.Staged, settled.head.Parts, settled.unsettled = "", 0, nil
+	for maxOps := s.cfg.MaxOps; ; maxOps /= 2 {
+		out, err := s.settleIn(ctx, ops, v, &settled, maxOps)
+		if err != nil && judge(err) == tooLarge && maxOps > 1 {
+			// etcd takes less than this node was told; the entry is committed and
+			// must not be in everybody's way for that.
+			s.logger.Warn("etcd takes fewer operations or bytes than configured", "err", err, "max_txn_ops", maxOps)
+			continue
+		}
+		if out != committed {
+			return out, err
+		}
+		s.mu.Lock()
+		if s.current.Load() == v {
+			s.republish(v, settled.head, settled.revision)
+		}
+		s.mu.Unlock()
+		return committed, nil
+	}
+}
+
+// settleIn settles v in transactions of at most maxOps operations. The last one makes
+// settled.head the head.
+func (s *Store) settleIn(ctx context.Context, ops []*op, v, settled *version, maxOps int) (outcome, error) {
+	batches := append(s.settleBatches(v.unsettled, maxOps), []clientv3.Op{
 		clientv3.OpPut(s.keys.of(headKey), settled.head.encode()),
 		clientv3.OpDelete(s.keys.of(stagedPrefix+v.head.Staged+"/"), clientv3.WithPrefix()),
 	})
 	for _, then := range batches {
-		resp, err := s.transact(ctx, []clientv3.Cmp{still}, then, otherwise)
+		resp, err := s.transact(ctx, request{
+			conditions: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.keys.of(headKey)), "=", v.revision)},
+			then:       then, otherwise: []clientv3.Op{clientv3.OpGet(s.keys.of(headKey))},
+		})
 		if err != nil {
 			s.trouble(err)
+			if judge(err) == refused {
+				giveUp(ops, err, refusedError(err))
+				return answered, err
+			}
 			return uncertain, fmt.Errorf("settle a large entry: %w", err)
 		}
 		s.heard()
 		if !resp.Succeeded {
 			// Somebody else was faster.
-			return s.catchUp(ctx, &entry{base: v}, resp)
+			return s.catchUp(ctx, ops, v, resp)
 		}
 		settled.revision = resp.Header.Revision
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.current.Load() == v {
-		s.republish(v, settled.head, settled.revision)
+		if s.settling != nil {
+			s.settling()
+		}
 	}
 	return committed, nil
 }
 
 // settleBatches are the operations for changes, as one transaction each can take.
-func (s *Store) settleBatches(changes []storage.Change) [][]clientv3.Op {
+func (s *Store) settleBatches(changes []storage.Change, maxOps int) [][]clientv3.Op {
 	var batches [][]clientv3.Op
 	var batch []clientv3.Op
-	size := 0
+	size, maxBytes := 0, s.partBytes()*maxOps/s.cfg.MaxOps
 	for _, c := range changes {
 		n := len(s.keys.prefix) + len(c.Key) + len(c.Value) + bytesPerOp
-		if len(batch) == s.cfg.MaxOps || len(batch) > 0 && size+n > s.partBytes() {
+		if len(batch) == maxOps || len(batch) > 0 && size+n > maxBytes {
 			batches = append(batches, batch)
 			batch, size = nil, 0
 		}
-		key := s.keys.of(string(c.Key))
-		if c.Value == nil {
-			batch = append(batch, clientv3.OpDelete(key))
-		} else {
-			batch = append(batch, clientv3.OpPut(key, string(c.Value)))
-		}
+		batch = append(batch, write(s.keys.of(string(c.Key)), c.Value))
 		size += n
 	}
 	if len(batch) > 0 {
@@ -233,9 +264,10 @@ func (s *Store) republish(v *version, h head, revision int64) {
 }
 
 // sweep removes parts that no head names and that were there before the present
-// leader run began: their node gave up or died before it committed them.
+// leader run began: their node gave up or died before it committed them. One that is
+// still at it finds its parts missing, and stages anew.
 func (s *Store) sweep(ctx context.Context) error {
-	request, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+	request, cancel := s.attempt(ctx)
 	defer cancel()
 	resp, err := s.client.Get(request, s.keys.of(stagedPrefix), clientv3.WithPrefix(), clientv3.WithKeysOnly())
 	if err != nil {
@@ -246,15 +278,31 @@ func (s *Store) sweep(ctx context.Context) error {
 		name, _, _ := strings.Cut(strings.TrimPrefix(string(s.keys.strip(kv.Key)), stagedPrefix), "/")
 		entries[name] = true
 	}
-	v := s.current.Load()
-	delete(entries, v.head.Staged)
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
-		// The head must not name it by now.
-		still := clientv3.Compare(clientv3.ModRevision(s.keys.of(headKey)), "=", v.revision)
-		remove := clientv3.OpDelete(s.keys.of(stagedPrefix+name+"/"), clientv3.WithPrefix())
-		if _, err := s.transact(ctx, []clientv3.Cmp{still}, []clientv3.Op{remove}, nil); err != nil {
+		if err := s.sweepEntry(ctx, name); err != nil {
 			return fmt.Errorf("remove staged parts: %w", err)
 		}
 	}
 	return nil
+}
+
+// sweepEntry removes the parts of one entry, unless the head names it by then.
+func (s *Store) sweepEntry(ctx context.Context, name string) error {
+	for ctx.Err() == nil {
+		v := s.current.Load()
+		if v.head.Staged == name {
+			return nil
+		}
+		resp, err := s.transact(ctx, request{
+			conditions: []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.keys.of(headKey)), "=", v.revision)},
+			then:       []clientv3.Op{clientv3.OpDelete(s.keys.of(stagedPrefix+name+"/"), clientv3.WithPrefix())},
+		})
+		if err != nil || resp.Succeeded {
+			return err
+		}
+		if !wait.For(ctx, wait.Jitter(retryMin, 0.5)) {
+			break
+		}
+	}
+	return context.Cause(ctx)
 }

@@ -45,7 +45,7 @@ func (s *Store) Status() storage.Status {
 	status := storage.Status{
 		NodeID: s.cfg.Node.ID, NodeName: s.cfg.Node.Name, ClusterID: string(id),
 		Role: storage.RoleFollower, Term: v.head.Term,
-		LeaderID: leader.ID, LeaderHTTPAddr: leader.HTTPAddr,
+		LeaderID: leader.node.ID, LeaderHTTPAddr: leader.node.HTTPAddr,
 		CommitIndex: v.head.Index, AppliedIndex: v.head.Index,
 		Digest: v.digest.String(), DigestIndex: v.head.Index,
 		LastContact: s.lastContact(),
@@ -63,11 +63,14 @@ func (s *Store) notReady() string {
 	s.mu.Lock()
 	legacy := s.adoptable()
 	s.mu.Unlock()
+	lost, stuck := s.lost.Load(), s.stuck.Load()
 	switch {
 	case s.ctx.Err() != nil:
 		return "closed"
-	case s.lost.Load():
-		return errHeadGone.Error()
+	case lost != nil:
+		return (*lost).Error()
+	case stuck != nil:
+		return "the copy of the state cannot be kept up: " + (*stuck).Error()
 	case s.lastContact() > 2*s.cfg.SessionTTL:
 		return "no contact with etcd: " + s.contactReason()
 	case legacy > 0:
@@ -79,5 +82,5 @@ func (s *Store) notReady() string {
 // Nodes are the nodes that are up, as etcd's leases tell, and the leader's id.
 func (s *Store) Nodes() (nodes []Node, leaderID string) {
 	leader, _ := s.register.leading()
-	return s.register.all(), leader.ID
+	return s.register.all(), leader.node.ID
 }

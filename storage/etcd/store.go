@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/zap"
 
+	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/storage"
 )
 
@@ -44,39 +46,63 @@ type Store struct {
 	// ours, by key: the value, nil when removed. refused are values in legacy that
 	// cannot be adopted.
 	legacy, legacyUnits, foreign, refused map[string][]byte
-	// session is that of this node, or nil; sessionChanged is closed and replaced
+	// lease is the session of this node, or nil; sessionChanged is closed and replaced
 	// when it changes.
-	session        *concurrency.Session
+	lease          *concurrency.Session
 	sessionChanged chan struct{}
 
+	// deposer ends this node's candidacy or leader run, when there is one.
+	deposer context.CancelCauseFunc
+	// fault is why the store cannot go on; faulted is closed then.
+	fault   error
+	faulted chan struct{}
+
 	// followed is the revision up to which the watch was followed, staged are the
-	// parts of staged entries by key; both are the follower's.
-	followed int64
+	// parts of staged entries by key; the follower writes both.
+	followed atomic.Int64
 	staged   map[string][]byte
+	// reloads asks the follower to load the state again, and says why.
+	reloads chan error
 	// work wakes the leader's adopter.
 	work chan struct{}
 	runs *leaderRuns
 	// leading is the term of the present leader run, or 0.
 	leading atomic.Uint64
 	// resign asks the present leader run to end.
-	resign chan chan struct{}
-	// lost: the head is gone from etcd.
-	lost atomic.Bool
+	resign chan struct{}
+	// turnTaken says that the key of this node's turn is up, turnIgnored is the
+	// revision of one that was waited for long enough; both are the committer's.
+	turnTaken   bool
+	turnIgnored int64
+	// lost is why the state is not in etcd any more, stuck why the watch does not
+	// get on; nil while all is well.
+	lost, stuck atomic.Pointer[error]
 	// contact is when etcd answered last, in nanoseconds since epoch.
 	contact atomic.Int64
 	epoch   time.Time
 	// lastTrouble is the newest error of etcd since it answered last.
 	lastTrouble atomic.Pointer[string]
 
-	ctx       context.Context
-	cancel    context.CancelFunc
-	running   sync.WaitGroup
-	committed chan struct{}
-	closeOnce sync.Once
-	closeErr  error
+	// ctx ends first when the store closes, with all in running; then the session.
+	ctx        context.Context
+	cancel     context.CancelFunc
+	running    sync.WaitGroup
+	endSession context.CancelFunc
+	session    sync.WaitGroup
+	committed  chan struct{}
+	closeOnce  sync.Once
+	closeErr   error
+
+	// settling, when a test has set it, is called after each transaction that
+	// settles an entry.
+	settling func()
 }
 
 var _ storage.Store = (*Store)(nil)
+
+// keepAlive is how often a silent connection is tried, and how long it may then stay
+// silent.
+const keepAlive = 3 * time.Second
 
 // Open connects to etcd, takes a copy of the state and keeps it up. On an etcd that
 // has no state yet it makes an empty one; documents of an earlier package manager
@@ -86,19 +112,25 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Store, error) {
 		return nil, err
 	}
 	s := newStore(cfg, deps)
-	ctx, cancel := context.WithTimeout(ctx, cfg.RequestTimeout)
-	defer cancel()
 	if err := s.connect(ctx); err != nil {
 		return nil, fmt.Errorf("open etcd: %w", errors.Join(err, s.disconnect()))
 	}
 	s.metrics = newStoreMetrics(deps.Metrics, s)
-	for _, run := range []func(context.Context){s.runCommitter, s.runFollower, s.runReader, s.runSession, s.runLeadership} {
-		s.running.Go(func() { run(s.ctx) })
-	}
+	s.start()
 	if err := s.found(ctx); err != nil {
 		return nil, fmt.Errorf("open etcd: %w", errors.Join(err, s.Close()))
 	}
 	return s, nil
+}
+
+// start starts the goroutines that Close ends.
+func (s *Store) start() {
+	for _, run := range []func(context.Context){s.runCommitter, s.runFollower, s.runReader, s.runLeadership} {
+		s.running.Go(func() { run(s.ctx) })
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.endSession = cancel
+	s.session.Go(func() { s.runSession(requireLeader(ctx)) })
 }
 
 func newStore(cfg Config, deps Deps) *Store {
@@ -112,7 +144,8 @@ func newStore(cfg Config, deps Deps) *Store {
 		cfg: cfg, keys: newKeySpace(cfg.Prefix), machine: deps.Machine, logger: deps.Logger,
 		queue: make(chan *op, cfg.QueueLength), reads: newReadRounds(), register: newRegister(),
 		advanced: make(chan struct{}), sessionChanged: make(chan struct{}), refused: map[string][]byte{},
-		work: make(chan struct{}, 1), runs: newLeaderRuns(), resign: make(chan chan struct{}),
+		work: make(chan struct{}, 1), runs: newLeaderRuns(), resign: make(chan struct{}),
+		reloads: make(chan error, 1), faulted: make(chan struct{}),
 		committed: make(chan struct{}), epoch: time.Now(),
 	}
 	s.contact.Store(-1)
@@ -121,19 +154,24 @@ func newStore(cfg Config, deps Deps) *Store {
 	return s
 }
 
-// connect makes the client and loads the state.
+// connect makes the client and loads the state. Etcd has to answer within the time for
+// one request; how long the load takes depends on what is there.
 func (s *Store) connect(ctx context.Context) (err error) {
 	s.client, err = clientv3.New(clientv3.Config{
 		Endpoints: s.cfg.Endpoints, Username: s.cfg.Username, Password: s.cfg.Password, TLS: s.cfg.TLS,
 		DialTimeout:       s.cfg.RequestTimeout,
-		DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
-		// Room for a full transaction whatever the limit of etcd is; the answer of a
-		// load is as large as its page.
+		DialKeepAliveTime: keepAlive, DialKeepAliveTimeout: keepAlive,
+		// The transport must not be stricter than etcd is.
 		MaxCallSendMsgSize: s.cfg.MaxBytes + 1<<20,
-		Logger:             zap.NewNop(),
+		// Attempts are repeated here, where it is known why the last one failed.
+		MaxUnaryRetries: 2,
+		Logger:          zap.NewNop(),
 	})
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
+	}
+	if err := s.reach(ctx); err != nil {
+		return fmt.Errorf("reach %s: %w", strings.Join(s.cfg.Endpoints, ", "), err)
 	}
 	l, err := s.load(ctx)
 	if err != nil {
@@ -149,6 +187,25 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	return nil
 }
 
+// reach waits until etcd answers. What is not a matter of time fails at once.
+func (s *Store) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+	defer cancel()
+	var last error
+	for {
+		_, _, err := s.readHeadOnce(ctx)
+		if err == nil || judge(err) == refused {
+			return err
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err
+		}
+		if !wait.For(ctx, wait.Jitter(5*retryMin, 0.3)) {
+			return last
+		}
+	}
+}
+
 // found mints the cluster's id where there is no state yet. Of several nodes that do,
 // one wins.
 func (s *Store) found(ctx context.Context) error {
@@ -156,8 +213,10 @@ func (s *Store) found(ctx context.Context) error {
 		return nil
 	}
 	o := newOp(storage.Request{Command: storage.MintClusterID{ClusterID: rand.Text()}})
-	o.term = 1
-	result, err := s.submit(ctx, o)
+	o.candidacy = 1
+	bounded, cancel := s.bounded(ctx)
+	defer cancel()
+	result, err := s.submit(bounded, o)
 	if err != nil {
 		return fmt.Errorf("make an empty state: %w", err)
 	}
@@ -179,6 +238,8 @@ func (s *Store) Close() error {
 		s.cancel()
 		s.history.Close()
 		s.running.Wait()
+		s.endSession()
+		s.session.Wait()
 		s.metrics.unregister()
 		s.closeErr = s.disconnect()
 	})
