@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
 )
 
 // Cluster is a running etcd.
@@ -68,7 +70,9 @@ func member(t testing.TB, i int) *embed.Config {
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
 	cfg.LogLevel = "panic"
 	cfg.UnsafeNoFsync = true
-	cfg.TickMs, cfg.ElectionMs = 20, 200
+	// Short, so that a lost leader costs a test little, and long enough for a busy
+	// machine.
+	cfg.TickMs, cfg.ElectionMs = 50, 500
 	return cfg
 }
 
@@ -81,6 +85,17 @@ func freeURL(t testing.TB) url.URL {
 	}
 	defer l.Close()
 	return url.URL{Scheme: "http", Host: l.Addr().String()}
+}
+
+// Client is a client of all members, for what a node does not do.
+func (c *Cluster) Client() *clientv3.Client {
+	c.t.Helper()
+	client, err := clientv3.New(clientv3.Config{Endpoints: c.Endpoints(), DialTimeout: 10 * time.Second, Logger: zap.NewNop()})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(func() { client.Close() })
+	return client
 }
 
 // Endpoints are the addresses of the members' client ports.

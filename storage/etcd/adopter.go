@@ -15,12 +15,19 @@ import (
 // adoptable counts the documents that are still to be adopted. The caller holds mu.
 func (s *Store) adoptable() int {
 	n := 0
-	for key, value := range s.legacy {
-		if !bytes.Equal(s.refused[key], value) {
+	for key := range s.legacy {
+		if s.pending(key) {
 			n++
 		}
 	}
 	return n
+}
+
+// pending says that a document of an earlier package manager is still to be adopted.
+// The caller holds mu.
+func (s *Store) pending(key string) bool {
+	doc, there := s.legacy[key]
+	return there && doc.revision > s.current.Load().head.Reviewed && !bytes.Equal(s.refused[key], doc.value)
 }
 
 // adopterPause is how often a unit is tried again whose cluster is not registered.
@@ -44,17 +51,41 @@ func (s *Store) runAdopter(ctx context.Context, term uint64) {
 // adopt takes over all that others left so far.
 func (s *Store) adopt(ctx context.Context, term uint64) error {
 	s.mu.Lock()
-	units, foreign := maps.Clone(s.legacyUnits), maps.Clone(s.foreign)
+	units, foreign, refused := maps.Clone(s.legacyUnits), maps.Clone(s.foreign), maps.Clone(s.refused)
 	s.mu.Unlock()
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(foreign)) {
 		errs = append(errs, s.repair(ctx, s.submitBounded, key, foreign[key]))
 	}
-	errs = append(errs, s.adoptDocuments(ctx, term, s.submitBounded))
+	errs = append(errs, s.adoptDocuments(ctx, term, s.submitBounded), s.review(ctx, term))
 	for _, key := range slices.Sorted(maps.Keys(units)) {
+		if bytes.Equal(refused[key], units[key]) {
+			continue
+		}
 		errs = append(errs, s.adoptUnit(ctx, term, key, string(units[key])))
 	}
 	return errors.Join(errs...)
+}
+
+// review tells the other nodes up to where documents were adopted, or cannot be.
+func (s *Store) review(ctx context.Context, term uint64) error {
+	s.mu.Lock()
+	o := newOp(storage.Request{LeaderTerm: term})
+	for key, doc := range s.legacy {
+		if s.pending(key) {
+			// It came meanwhile, or could not be adopted yet.
+			s.mu.Unlock()
+			return nil
+		}
+		o.reviewed = max(o.reviewed, doc.revision)
+	}
+	known := s.current.Load().head.Reviewed
+	s.mu.Unlock()
+	if o.reviewed <= known {
+		return nil
+	}
+	_, err := s.submitBounded(ctx, o)
+	return err
 }
 
 // committing is a way to have an op committed: through the queue, or at once by the

@@ -106,6 +106,12 @@ func (s *Store) propose(ops []*op) (e *entry, r request, out outcome) {
 		}
 		return nil, request{}, answered
 	}
+	if ops[0].alone() && ops[0].proposal.Command != nil && e.results[0].Code != "" {
+		// What the command is to replace must stay.
+		s.machine.Undo()
+		ops[0].finish(e.results[0], nil)
+		return nil, request{}, answered
+	}
 	if answerRepeats(ops, e) {
 		s.machine.Undo()
 		return nil, request{}, answered
@@ -163,7 +169,7 @@ func (s *Store) tooMuch(ops []*op, err error) outcome {
 // build runs the commands on a version of their own.
 func (s *Store) build(ops []*op) (*entry, error) {
 	base := s.current.Load()
-	h := head{Format: format, Index: base.head.Index + 1, Term: base.head.Term, Node: s.cfg.Node.ID}
+	h := head{Format: format, Index: base.head.Index + 1, Term: base.head.Term, Node: s.cfg.Node.ID, Reviewed: base.head.Reviewed}
 	proposals := make([]storage.Proposal, 0, len(ops))
 	for _, o := range ops {
 		if o.candidacy > 0 {
@@ -171,6 +177,7 @@ func (s *Store) build(ops []*op) (*entry, error) {
 			h.Term = max(h.Term+1, o.candidacy)
 			o.term = h.Term
 		}
+		h.Reviewed = max(h.Reviewed, o.reviewed)
 		if o.proposal.Command != nil {
 			proposals = append(proposals, o.proposal)
 		}

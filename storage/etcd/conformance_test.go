@@ -6,7 +6,6 @@ import (
 
 	"github.com/oprc/oprc-pm/internal/testetcd"
 	"github.com/oprc/oprc-pm/storage"
-	"github.com/oprc/oprc-pm/storage/etcd"
 	"github.com/oprc/oprc-pm/storage/storagetest"
 )
 
@@ -29,23 +28,11 @@ func TestConformance(t *testing.T) {
 				cfg := config(servers, fmt.Sprintf("/conformance/%d", prefixes))
 				cfg.HistoryBytes = historyBytes
 				node := open(t, cfg, "node")
-				eventually(t, "the first node leads", func() bool { return node.Status().Role == storage.RoleLeader })
+				leads(t, node)
 				other := open(t, cfg, "other")
 				t.Cleanup(func() { sameState(t, node, other) })
 				return node
 			}, storagetest.HistoryBytes(historyBytes))
 		})
-	}
-}
-
-// sameState checks that two nodes hold the same at the same index.
-func sameState(t *testing.T, a, b *etcd.Store) {
-	t.Helper()
-	if a.Status().Reason == "closed" {
-		return
-	}
-	eventually(t, "both nodes are at one index", func() bool { return a.Status().AppliedIndex == b.Status().AppliedIndex })
-	if got, want := b.Status().Digest, a.Status().Digest; got != want {
-		t.Errorf("digest at index %d: %s and %s", a.Status().AppliedIndex, got, want)
 	}
 }

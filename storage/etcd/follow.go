@@ -159,7 +159,7 @@ func (s *Store) absorb(events []*clientv3.Event) error {
 		delete(s.staged, key)
 	}
 	if h == nil {
-		s.noteForeign(changes)
+		s.noteForeign(changes, events[0].Kv.ModRevision)
 		return nil
 	}
 	if h.Staged != "" {

@@ -14,7 +14,7 @@ import (
 // unless it is a document of an earlier package manager: see legacy.go.
 
 // noteForeign notes changes that came without an entry.
-func (s *Store) noteForeign(changes []storage.Change) {
+func (s *Store) noteForeign(changes []storage.Change, revision int64) {
 	if len(changes) == 0 {
 		return
 	}
@@ -29,7 +29,7 @@ func (s *Store) noteForeign(changes []storage.Change) {
 		switch {
 		case bytes.Equal(ours, c.Value):
 		case c.Value != nil && legacyDocument(c.Key, c.Value):
-			s.legacy[key] = c.Value
+			s.legacy[key] = legacyDoc{value: c.Value, revision: revision}
 			s.logger.Info("an earlier package manager wrote a document", "key", key)
 		default:
 			s.foreign[key] = c.Value
@@ -63,8 +63,8 @@ func (s *Store) seen(key []byte) (value []byte, known bool) {
 	if value, known = s.foreign[string(key)]; known {
 		return value, true
 	}
-	value, known = s.legacy[string(key)]
-	return value, known
+	doc, known := s.legacy[string(key)]
+	return doc.value, known
 }
 
 // forgetOthers notes that a key is ours again. The caller holds mu.

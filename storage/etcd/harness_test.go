@@ -3,14 +3,17 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/oprc/oprc-pm/fsm"
 	"github.com/oprc/oprc-pm/internal/testetcd"
+	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 	"github.com/oprc/oprc-pm/storage/etcd"
+	"github.com/oprc/oprc-pm/storage/storagetest"
 )
 
 // patience is how long a test waits for what should take no time.
@@ -54,6 +57,24 @@ func tryOpen(t testing.TB, cfg etcd.Config, name string) (*etcd.Store, error) {
 	return s, nil
 }
 
+// openThree opens three nodes.
+func openThree(t testing.TB, cfg etcd.Config) []*etcd.Store {
+	t.Helper()
+	var nodes []*etcd.Store
+	for i := range 3 {
+		nodes = append(nodes, open(t, cfg, fmt.Sprintf("n%d", i+1)))
+	}
+	return nodes
+}
+
+// behind opens a node that reaches the first member of etcd through a proxy only.
+func behind(t testing.TB, c *testetcd.Cluster, cfg etcd.Config, name string) (*etcd.Store, *testetcd.Proxy) {
+	t.Helper()
+	proxy := testetcd.NewProxy(t, c.Endpoints()[0])
+	cfg.Endpoints = []string{proxy.Addr()}
+	return open(t, cfg, name), proxy
+}
+
 // lead makes s stand for leadership with a run that does nothing, until the test
 // ends, and waits until somebody leads.
 func lead(t testing.TB, s *etcd.Store) {
@@ -72,6 +93,12 @@ func lead(t testing.TB, s *etcd.Store) {
 	eventually(t, "a leader is known", func() bool { return s.Status().LeaderID != "" })
 }
 
+// leads waits until a node leads.
+func leads(t testing.TB, s *etcd.Store) {
+	t.Helper()
+	eventually(t, s.Status().NodeName+" leads", func() bool { return s.Status().Role == storage.RoleLeader })
+}
+
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
@@ -81,5 +108,74 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("not within %v: %s", patience, what)
 		}
 		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// within is a context for one step.
+func within(t testing.TB, limit time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// apply applies a command that must be accepted.
+func apply(t testing.TB, s storage.Store, c storage.Command) storage.Result {
+	t.Helper()
+	result, err := s.Apply(within(t, patience), storage.Request{Command: c})
+	if err != nil {
+		t.Fatalf("apply %T: %v", c, err)
+	}
+	return result
+}
+
+// put stores a value in a register.
+func put(t testing.TB, s storage.Store, name, value string) storage.Result {
+	t.Helper()
+	return apply(t, s, storagetest.PutRegister(name, value))
+}
+
+// wantValue checks what a linearizable read of a register gives.
+func wantValue(t testing.TB, s storage.Store, name, want string) {
+	t.Helper()
+	got, err := storagetest.GetRegister(within(t, patience), s, name, storage.ReadOptions{})
+	if err != nil || got != want {
+		t.Errorf("read %s: got %q, %v, want %q", name, got, err, want)
+	}
+}
+
+// wantCode checks the code of an error.
+func wantCode(t testing.TB, err error, want model.Code) {
+	t.Helper()
+	if got := model.CodeOf(err); got != want {
+		t.Errorf("got code %q of error %v, want %q", got, err, want)
+	}
+}
+
+// sameState checks that nodes hold the same at the same index, and that the digest is
+// that of what they hold.
+func sameState(t testing.TB, nodes ...*etcd.Store) {
+	t.Helper()
+	for _, node := range nodes {
+		if node.Status().Reason == "closed" {
+			return
+		}
+	}
+	first := nodes[0]
+	for _, node := range nodes[1:] {
+		eventually(t, "all nodes are at one index", func() bool { return node.Status().AppliedIndex == first.Status().AppliedIndex })
+		if got, want := node.Status().Digest, first.Status().Digest; got != want {
+			t.Errorf("digest at index %d: %s and %s", first.Status().AppliedIndex, got, want)
+		}
+	}
+	_, err := first.View(within(t, patience), storage.ReadOptions{Consistency: storage.Stale}, func(r storage.Reader) error {
+		digest, err := storage.ComputeDigest(r)
+		if got := first.Status().Digest; err == nil && got != digest.String() {
+			t.Errorf("digest: the status says %s, the content is %s", got, digest)
+		}
+		return err
+	})
+	if err != nil {
+		t.Errorf("view: %v", err)
 	}
 }

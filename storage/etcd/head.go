@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/oprc/oprc-pm/storage"
@@ -24,6 +25,9 @@ type head struct {
 	Digest string `json:"digest"`
 	// Node that made the entry.
 	Node string `json:"node"`
+	// Reviewed is the etcd revision up to which a leader has taken over what earlier
+	// package managers wrote. What is still there from before cannot be.
+	Reviewed int64 `json:"reviewed,omitempty"`
 	// Staged, when not empty, is the name of an entry that is committed, but whose
 	// changes are still to be written to their keys from its Parts under staged/.
 	Staged string `json:"staged,omitempty"`
@@ -39,13 +43,15 @@ func (h head) encode() string {
 	return string(b)
 }
 
+var errBadHead = errors.New("the head of the state cannot be read")
+
 func decodeHead(value []byte) (head, error) {
 	var h head
 	if err := json.Unmarshal(value, &h); err != nil {
-		return head{}, fmt.Errorf("decode head: %w", err)
+		return head{}, fmt.Errorf("%w: %w", errBadHead, err)
 	}
 	if h.Format > format {
-		return head{}, fmt.Errorf("the state has format %d, this release reads up to %d: upgrade this node", h.Format, format)
+		return head{}, fmt.Errorf("%w: the state has format %d, this release reads up to %d: upgrade this node", errBadHead, h.Format, format)
 	}
 	return h, nil
 }

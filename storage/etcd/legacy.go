@@ -21,6 +21,12 @@ import (
 // condition that it still is what was read; a unit as a record, which the
 // dispatcher then replaces by one of its own, made before the old one is removed.
 
+// legacyDoc is a document in etcd that this program did not write.
+type legacyDoc struct {
+	value    []byte
+	revision int64
+}
+
 // overwritesLegacy says that e changes a document that somebody else wrote and that is
 // still to be taken over. That comes first, or their write would be lost.
 func (s *Store) overwritesLegacy(e *entry, ops []*op) bool {
@@ -30,8 +36,7 @@ func (s *Store) overwritesLegacy(e *entry, ops []*op) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range e.changes {
-		key := string(c.Key)
-		if value, theirs := s.legacy[key]; theirs && !bytes.Equal(s.refused[key], value) {
+		if s.pending(string(c.Key)) {
 			return true
 		}
 	}
@@ -42,7 +47,12 @@ func (s *Store) overwritesLegacy(e *entry, ops []*op) bool {
 // deployments. Term, when not 0, is that of the leader run.
 func (s *Store) adoptDocuments(ctx context.Context, term uint64, commit committing) error {
 	s.mu.Lock()
-	legacy := maps.Clone(s.legacy)
+	legacy := map[string][]byte{}
+	for key, doc := range s.legacy {
+		if !bytes.Equal(s.refused[key], doc.value) {
+			legacy[key] = doc.value
+		}
+	}
 	s.mu.Unlock()
 	return errors.Join(s.adoptPackages(ctx, term, legacy, commit), s.adoptDeployments(ctx, term, legacy, commit))
 }
@@ -51,7 +61,7 @@ func (s *Store) adoptDocuments(ctx context.Context, term uint64, commit committi
 func (s *Store) adoptPackages(ctx context.Context, term uint64, legacy map[string][]byte, commit committing) error {
 	var packages []model.Package
 	for _, key := range slices.Sorted(maps.Keys(legacy)) {
-		if !strings.HasPrefix(key, storage.PackagePrefix) || s.isRefused(key, legacy[key]) {
+		if !strings.HasPrefix(key, storage.PackagePrefix) {
 			continue
 		}
 		p, _, err := model.DecodePackage(legacy[key], model.JSON)
@@ -83,7 +93,7 @@ func (s *Store) adoptPackages(ctx context.Context, term uint64, legacy map[strin
 func (s *Store) adoptDeployments(ctx context.Context, term uint64, legacy map[string][]byte, commit committing) error {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(legacy)) {
-		if !strings.HasPrefix(key, storage.DeploymentPrefix) || s.isRefused(key, legacy[key]) {
+		if !strings.HasPrefix(key, storage.DeploymentPrefix) {
 			continue
 		}
 		d, _, err := model.DecodeDeployment(legacy[key], model.JSON)
@@ -139,16 +149,10 @@ func writtenAt(document []byte, now time.Time) time.Time {
 	return meta.CreatedAt.UTC()
 }
 
-func (s *Store) isRefused(key string, value []byte) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Equal(s.refused[key], value)
-}
-
-// refuse leaves a document where it is, and says why. It is not part of the state.
+// refuse leaves a document or a unit where it is, and says why. It is not part of the state.
 func (s *Store) refuse(key string, value []byte, err error) {
 	s.mu.Lock()
 	s.refused[key] = value
 	s.mu.Unlock()
-	s.logger.Error("a document of an earlier package manager cannot be taken over; it is left where it is", "key", key, "err", err)
+	s.logger.Error("what an earlier package manager wrote cannot be taken over; it is left where it is", "key", key, "err", err)
 }

@@ -22,7 +22,7 @@ type loaded struct {
 	version  *version
 	revision int64
 	// legacy documents and units are of an earlier package manager.
-	legacy      map[string][]byte
+	legacy      map[string]legacyDoc
 	legacyUnits map[string][]byte
 	// staged are the parts of staged entries, by key.
 	staged   map[string][]byte
@@ -32,7 +32,7 @@ type loaded struct {
 // load reads everything at one revision, in pages.
 func (s *Store) load(ctx context.Context) (*loaded, error) {
 	l := &loaded{
-		version: emptyVersion(), legacy: map[string][]byte{}, legacyUnits: map[string][]byte{},
+		version: emptyVersion(), legacy: map[string]legacyDoc{}, legacyUnits: map[string][]byte{},
 		staged: map[string][]byte{}, register: map[string]*mvccpb.KeyValue{},
 	}
 	from, end := s.keys.prefix, clientv3.GetPrefixRangeEnd(s.keys.prefix)
@@ -96,7 +96,7 @@ func (l *loaded) take(keys keySpace, kv *mvccpb.KeyValue) error {
 		l.legacyUnits[string(key)] = kv.Value
 	case roomState:
 		if legacyDocument(key, kv.Value) {
-			l.legacy[string(key)] = kv.Value
+			l.legacy[string(key)] = legacyDoc{value: kv.Value, revision: kv.ModRevision}
 			return nil
 		}
 		if len(kv.Value) == 0 {

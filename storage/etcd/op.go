@@ -26,6 +26,8 @@ type op struct {
 	conditions []clientv3.Cmp
 	// repairs are the keys, without the prefix.
 	repairs []string
+	// reviewed goes into the head, see there.
+	reviewed int64
 
 	state atomic.Int32
 	// left: the caller does not wait any more.
@@ -57,7 +59,7 @@ func newOp(req storage.Request) *op {
 func newRequestID() string { return rand.Text() }
 
 // alone says that the op does not share a transaction.
-func (o *op) alone() bool { return len(o.repairs) > 0 }
+func (o *op) alone() bool { return len(o.repairs) > 0 || o.reviewed > 0 }
 
 func (o *op) finish(result storage.Result, err error) {
 	// A repetition of ours is no repetition of the client's.

@@ -14,6 +14,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/storage"
@@ -45,7 +46,8 @@ type Store struct {
 	// key, until it is adopted. foreign is what somebody else did to keys that are
 	// ours, by key: the value, nil when removed. refused are values in legacy that
 	// cannot be adopted.
-	legacy, legacyUnits, foreign, refused map[string][]byte
+	legacy                        map[string]legacyDoc
+	legacyUnits, foreign, refused map[string][]byte
 	// lease is the session of this node, or nil; sessionChanged is closed and replaced
 	// when it changes.
 	lease          *concurrency.Session
@@ -165,6 +167,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 		MaxCallSendMsgSize: s.cfg.MaxBytes + 1<<20,
 		// Attempts are repeated here, where it is known why the last one failed.
 		MaxUnaryRetries: 2,
+		DialOptions:     []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},
 		Logger:          zap.NewNop(),
 	})
 	if err != nil {
@@ -187,6 +190,12 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	return nil
 }
 
+// failFast makes a request fail while no member can be reached, with the reason,
+// where the client would wait and then tell only that time was over.
+func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(ctx, method, req, reply, cc, append(opts, grpc.WaitForReady(false))...)
+}
+
 // reach waits until etcd answers. What is not a matter of time fails at once.
 func (s *Store) reach(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
@@ -194,12 +203,10 @@ func (s *Store) reach(ctx context.Context) error {
 	var last error
 	for {
 		_, _, err := s.readHeadOnce(ctx)
-		if err == nil || judge(err) == refused {
+		if err == nil || judge(err) == refused || errors.Is(err, errBadHead) {
 			return err
 		}
-		if ctx.Err() == nil || last == nil {
-			last = err
-		}
+		last = err
 		if !wait.For(ctx, wait.Jitter(5*retryMin, 0.3)) {
 			return last
 		}
