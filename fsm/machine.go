@@ -68,6 +68,10 @@ func (m *Machine) Apply(tx storage.Tx, index, term uint64, proposals []storage.P
 // entry or among fresh. What it returns to remember is nil for a duplicate and
 // for a proposal without request id.
 func (m *Machine) applyOnce(a *applier, p storage.Proposal, fresh []remembered) (storage.Result, *remembered, error) {
+	if c, ok := p.Command.(storage.CommitRestore); ok {
+		result, err := m.restore(a, c)
+		return result, nil, err
+	}
 	if p.ID == "" {
 		result, err := a.apply(p)
 		return result, nil, err
@@ -92,6 +96,16 @@ func (m *Machine) applyOnce(a *applier, p storage.Proposal, fresh []remembered) 
 		return storage.Result{}, nil, err
 	}
 	return result, &remembered{id: id, fingerprint: p.Fingerprint, result: result}, nil
+}
+
+// restore replaces the state, and with it what is known of requests. So its own
+// result is not remembered there: the state tells of it.
+func (m *Machine) restore(a *applier, c storage.CommitRestore) (storage.Result, error) {
+	result, err := a.commitRestore(c)
+	if err != nil || result.Code != "" || result.Duplicate {
+		return result, err
+	}
+	return result, m.requests.replace(a.tx)
 }
 
 func (m *Machine) recall(r storage.Reader, id requestID, fresh []remembered) (remembered, bool, error) {
@@ -152,6 +166,10 @@ func (a *applier) apply(p storage.Proposal) (storage.Result, error) {
 		return a.putCluster(p, c)
 	case storage.DeleteCluster:
 		return a.deleteCluster(p, c)
+	case storage.StageRestore:
+		return a.stageRestore(c)
+	case storage.AbortRestore:
+		return a.abortRestore(c)
 	default:
 		return a.applyRecord(p.Command)
 	}

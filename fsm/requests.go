@@ -49,6 +49,8 @@ type requestTable struct {
 	// learnt and forgotten are what changed in index since the last keep.
 	learnt    []requestID
 	forgotten map[requestID]uint64
+	// replaced is index before the last keep, when all of it was replaced since.
+	replaced map[requestID]uint64
 }
 
 func newRequestTable() *requestTable {
@@ -61,8 +63,21 @@ func requestKey(index uint64) []byte {
 
 // load rebuilds the map from the keys behind r.
 func (t *requestTable) load(r storage.Reader) error {
-	clear(t.index)
+	t.index = map[requestID]uint64{}
 	t.keep()
+	return t.read(r)
+}
+
+// replace is load that undo takes back.
+func (t *requestTable) replace(r storage.Reader) error {
+	t.undo()
+	before := t.index
+	t.index = map[requestID]uint64{}
+	t.replaced = before
+	return t.read(r)
+}
+
+func (t *requestTable) read(r storage.Reader) error {
 	return storage.ScanPrefix(r, []byte(storage.RequestPrefix), func(key, value []byte) (bool, error) {
 		return true, t.learn(key, value)
 	})
@@ -70,18 +85,37 @@ func (t *requestTable) load(r storage.Reader) error {
 
 // learn adds the requests of the entry behind key.
 func (t *requestTable) learn(key, value []byte) error {
-	requests, err := decodeRequests(value)
+	index, requests, err := decodeRequestPair(key, value)
 	if err != nil {
 		return err
 	}
-	if len(key) != len(storage.RequestPrefix)+8 {
-		return fmt.Errorf("request table has the malformed key %q", key)
-	}
-	index := binary.BigEndian.Uint64(key[len(storage.RequestPrefix):])
 	for _, request := range requests {
 		t.index[request.id] = index
 	}
 	return nil
+}
+
+// forget removes the requests of the entry behind key, except those that are known
+// from another entry by now: a restore moves them.
+func (t *requestTable) forget(key, value []byte) error {
+	index, requests, err := decodeRequestPair(key, value)
+	if err != nil {
+		return err
+	}
+	for _, request := range requests {
+		if t.index[request.id] == index {
+			delete(t.index, request.id)
+		}
+	}
+	return nil
+}
+
+func decodeRequestPair(key, value []byte) (index uint64, requests []remembered, err error) {
+	if len(key) != len(storage.RequestPrefix)+8 {
+		return 0, nil, fmt.Errorf("request table has the malformed key %q", key)
+	}
+	requests, err = decodeRequests(value)
+	return binary.BigEndian.Uint64(key[len(storage.RequestPrefix):]), requests, err
 }
 
 // absorb learns from a change that another replica made.
@@ -90,12 +124,8 @@ func (t *requestTable) absorb(c storage.Change) error {
 		return nil
 	}
 	if c.Old != nil {
-		requests, err := decodeRequests(c.Old)
-		if err != nil {
+		if err := t.forget(c.Key, c.Old); err != nil {
 			return err
-		}
-		for _, request := range requests {
-			delete(t.index, request.id)
 		}
 	}
 	if c.Value == nil {
@@ -108,10 +138,16 @@ func (t *requestTable) absorb(c storage.Change) error {
 func (t *requestTable) keep() {
 	t.learnt = t.learnt[:0]
 	clear(t.forgotten)
+	t.replaced = nil
 }
 
 // undo takes back what was recorded since the last keep.
 func (t *requestTable) undo() {
+	if t.replaced != nil {
+		t.index = t.replaced
+		t.keep()
+		return
+	}
 	for _, id := range t.learnt {
 		delete(t.index, id)
 	}

@@ -49,3 +49,31 @@ func ComputeDigest(r Reader) (Digest, error) {
 	})
 	return d, err
 }
+
+// ContentDigest is the digest without what is the cluster's own (OwnKeys) and what
+// is staged for a restore: equal for the same content in two clusters.
+func ContentDigest(r Reader) (Digest, error) {
+	d, err := ComputeDigest(r)
+	if err != nil {
+		return d, err
+	}
+	return d.Content(r)
+}
+
+// Content is the content digest of the state behind r, whose digest is d.
+func (d Digest) Content(r Reader) (Digest, error) {
+	for _, key := range OwnKeys {
+		value, err := r.Get(key)
+		if err != nil {
+			return d, err
+		}
+		if value != nil {
+			d.Remove(key, value)
+		}
+	}
+	err := ScanPrefix(r, []byte(RestorePrefix), func(key, value []byte) (bool, error) {
+		d.Remove(key, value)
+		return true, nil
+	})
+	return d, err
+}
