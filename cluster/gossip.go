@@ -27,6 +27,8 @@ type memberMeta struct {
 	Version     string `json:"v,omitempty"`
 	// HasState: the node holds Raft state, so it must not found a cluster.
 	HasState bool `json:"s,omitempty"`
+	// Leaving: the node asked to be removed and must not be added again.
+	Leaving bool `json:"l,omitempty"`
 }
 
 // gossip finds the other nodes and tells whether they seem alive. It is a hint:
@@ -36,7 +38,8 @@ type gossip struct {
 	self    string
 	seeds   []string
 	timings gossipTimings
-	book    *addrBook
+	book    *addrBook // addresses by server id
+	names   *addrBook // names by server id
 	logger  *slog.Logger
 	// changed is poked when members come, go or change.
 	changed func()
@@ -280,6 +283,7 @@ func (g *gossip) seen(node *memberlist.Node) {
 	g.members[node.Name] = meta
 	g.mu.Unlock()
 	g.book.learn(node.Name, meta.ClusterAddr)
+	g.names.learn(node.Name, meta.Name)
 	g.changed()
 }
 

@@ -122,6 +122,8 @@ func FastConfig() cluster.Config {
 	cfg.HistoryEntries = 4096
 	cfg.HistoryBytes = 4 << 20
 	cfg.FastGossip = true
+	cfg.Autopilot.Interval = slowness * 100 * time.Millisecond
+	cfg.Autopilot.ServerStabilizationTime = slowness * 200 * time.Millisecond
 	return cfg
 }
 
