@@ -54,6 +54,9 @@ func (s *Store) commitOnce(ctx context.Context, ops []*op) (outcome, error) {
 	if err == nil {
 		resp, err = s.transact(ctx, r)
 	}
+	if s.answer != nil {
+		err = s.answer(err)
+	}
 	if err != nil {
 		s.abandon(e)
 		return s.failed(ctx, ops, e, err)

@@ -9,13 +9,8 @@ import (
 // OnSettling calls fn after each transaction that settles an entry.
 func (s *Store) OnSettling(fn func()) { s.settling = fn }
 
-// Abandon ends all that the store does at once, as a crash would, and leaves its lease
-// and its keys in etcd.
-func (s *Store) Abandon() {
-	s.cancel()
-	_ = s.client.Close()
-	_ = s.Close()
-}
+// OnAnswer lets fn change what etcd answered to a transaction that commits.
+func (s *Store) OnAnswer(fn func(error) error) { s.answer = fn }
 
 // Staged says whether the newest entry is still to be written to its keys.
 func (s *Store) Staged() bool { return s.current.Load().head.Staged != "" }

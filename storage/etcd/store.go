@@ -95,9 +95,10 @@ type Store struct {
 	closeOnce  sync.Once
 	closeErr   error
 
-	// settling, when a test has set it, is called after each transaction that
-	// settles an entry.
+	// When tests have set them: settling is called after each transaction that
+	// settles an entry, answer changes what etcd answered to one that commits.
 	settling func()
+	answer   func(error) error
 }
 
 var _ storage.Store = (*Store)(nil)
