@@ -4,6 +4,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy stands between a client and one server, and can be in the way.
@@ -16,8 +17,10 @@ type Proxy struct {
 	// refuse ends new connections; holdUp and holdDown keep what is on its way to
 	// the server and from it.
 	refuse, holdUp, holdDown bool
-	changed                  chan struct{}
-	conns                    map[net.Conn]bool
+	// delay is for how long each piece is kept.
+	delay   time.Duration
+	changed chan struct{}
+	conns   map[net.Conn]bool
 }
 
 // NewProxy starts a proxy before target, which stops when the test ends.
@@ -56,8 +59,13 @@ func (p *Proxy) Freeze() { p.set(func() { p.holdUp, p.holdDown = true, true }) }
 // HoldAnswers lets requests through and keeps what the server answers.
 func (p *Proxy) HoldAnswers() { p.set(func() { p.holdDown = true }) }
 
+// Slow keeps each piece for a while, both ways.
+func (p *Proxy) Slow(delay time.Duration) { p.set(func() { p.delay = delay }) }
+
 // Heal lets everything through again, also what was kept.
-func (p *Proxy) Heal() { p.set(func() { p.refuse, p.holdUp, p.holdDown = false, false, false }) }
+func (p *Proxy) Heal() {
+	p.set(func() { p.refuse, p.holdUp, p.holdDown, p.delay = false, false, false, 0 })
+}
 
 func (p *Proxy) set(change func()) {
 	p.mu.Lock()
@@ -122,13 +130,20 @@ func (p *Proxy) copy(to, from net.Conn, hold *bool) {
 
 // pass waits until something may be passed on; it never may after a cut.
 func (p *Proxy) pass(hold *bool) bool {
-	for {
+	for delayed := false; ; {
 		p.mu.Lock()
-		held, refused, changed := *hold, p.refuse, p.changed
+		held, refused, delay, changed := *hold, p.refuse, p.delay, p.changed
 		p.mu.Unlock()
-		if refused || !held {
-			return !refused
+		switch {
+		case refused:
+			return false
+		case held:
+			<-changed
+		case delay > 0 && !delayed:
+			delayed = true
+			<-time.After(delay)
+		default:
+			return true
 		}
-		<-changed
 	}
 }
