@@ -9,11 +9,11 @@ import (
 
 // Proxy stands between a client and one server, and can be in the way.
 type Proxy struct {
-	target   string
 	listener net.Listener
 	serving  sync.WaitGroup
 
-	mu sync.Mutex // guards the fields below
+	mu     sync.Mutex // guards the fields below
+	target string
 	// refuse ends new connections; holdUp and holdDown keep what is on its way to
 	// the server and from it.
 	refuse, holdUp, holdDown bool
@@ -86,7 +86,10 @@ func (p *Proxy) serve() {
 }
 
 func (p *Proxy) handle(client net.Conn) {
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		client.Close()
 		return
@@ -147,3 +150,6 @@ func (p *Proxy) pass(hold *bool) bool {
 		}
 	}
 }
+
+// Redirect leads new connections to another server.
+func (p *Proxy) Redirect(target string) { p.set(func() { p.target = target }) }

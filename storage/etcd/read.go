@@ -77,23 +77,33 @@ func (s *Store) readHead(ctx context.Context) (uint64, error) {
 	defer cancel()
 	started := time.Now()
 	for failures := 0; ; failures++ {
+		if lost := s.lost.Load(); lost != nil {
+			return 0, notProposed(*lost, "%v", *lost)
+		}
 		v := s.current.Load()
 		h, revision, err := s.readHeadOnce(ctx)
-		switch {
-		case err == nil && revision < v.revision:
-			s.demandReload(fmt.Errorf("the head in etcd is of revision %d, and was of %d", revision, v.revision))
-			return 0, notProposed(errHeadGone, "etcd does not hold the state that this node has")
-		case err == nil && revision == v.revision && h.Digest != v.head.Digest:
-			s.demandReload(errors.New("the head in etcd is another one of the same revision"))
-			return 0, notProposed(errHeadGone, "etcd does not hold the state that this node has")
-		case err == nil:
-			s.metrics.readSeconds.UpdateDuration(started)
-			return h.Index, nil
+		if err == nil {
+			if err = follows(h, revision, v); err == nil {
+				s.metrics.readSeconds.UpdateDuration(started)
+				return h.Index, nil
+			}
+			s.demandReload(err)
 		}
 		if !wait.For(ctx, wait.Jitter(min(retryMin<<min(failures, 10), retryMax), 0.3)) {
 			return 0, notProposed(err, "etcd confirmed no read: %v", err)
 		}
 	}
+}
+
+// follows says whether a head that etcd has at revision can be what v was or became.
+func follows(h head, revision int64, v *version) error {
+	switch {
+	case revision < v.revision:
+		return fmt.Errorf("the head in etcd is of revision %d, and was of %d", revision, v.revision)
+	case revision == v.revision && h.Digest != v.head.Digest:
+		return errors.New("the head in etcd is another one of the same revision")
+	}
+	return nil
 }
 
 // readHeadOnce makes one attempt. Without a head, its revision is 0.
