@@ -46,6 +46,8 @@ type Deps struct {
 	Store storage.Store
 	// Members lists the servers of the cluster as this node sees them.
 	Members func(ctx context.Context) ([]storage.Member, error)
+	// Admin looks after those servers; nil: the driver has none.
+	Admin ClusterAdmin
 	// Clusters tells of the clusters; nil: there are none.
 	Clusters ClusterReader
 	// Records asks CRMs; nil: there are none.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oprc/oprc-pm/cluster"
 	"github.com/oprc/oprc-pm/fsm"
+	"github.com/oprc/oprc-pm/httpapi"
 	"github.com/oprc/oprc-pm/internal/config"
 	"github.com/oprc/oprc-pm/storage"
 	"github.com/oprc/oprc-pm/storage/memory"
@@ -18,6 +19,10 @@ import (
 type backend struct {
 	store   storage.Store
 	members func(ctx context.Context) ([]storage.Member, error)
+	// admin looks after the servers; nil: the driver has none. left is closed when
+	// this node is to stop because it left them.
+	admin httpapi.ClusterAdmin
+	left  <-chan struct{}
 	// handOver gives leadership away, if this node has it and somebody can take
 	// it.
 	handOver func(ctx context.Context) error
@@ -53,6 +58,8 @@ func raftBackend(ctx context.Context, cfg config.Config, httpAddr string, logger
 	return &backend{
 		store:   node,
 		members: node.Members,
+		admin:   node,
+		left:    node.Left(),
 		handOver: func(ctx context.Context) error {
 			if node.Status().Role != storage.RoleLeader {
 				return nil

@@ -97,7 +97,7 @@ func (s *service) startParts(crmCfg crm.Config, listener net.Listener, set *metr
 		return fmt.Errorf("make orchestration: %w", err)
 	}
 	s.api = httpapi.New(httpConfig(s.cfg), httpapi.Deps{
-		Store: s.backend.store, Members: s.backend.members, Logger: s.logger, Metrics: set,
+		Store: s.backend.store, Members: s.backend.members, Admin: s.backend.admin, Logger: s.logger, Metrics: set,
 		Clusters:  records.NewClusters(inv, orchestrator.Monitor(), func() time.Duration { return s.backend.store.Status().LastContact }),
 		Records:   records.New(fleet, inv, records.DefaultConfig()),
 		PlanInput: orchestrator.PlanInput, NewMachine: func() storage.Machine { return fsm.NewMachine() },

@@ -38,6 +38,13 @@ func clusterConfig(c config.Config, httpAddr string) cluster.Config {
 	cc.SnapshotInterval = c.Raft.SnapshotInterval
 	cc.SnapshotThreshold = uint64(c.Raft.SnapshotThreshold)
 	cc.TrailingLogs = uint64(c.Raft.TrailingLogs)
+	pilot := c.Cluster.Autopilot
+	cc.Autopilot.CleanupDeadServers = pilot.CleanupDeadServers
+	cc.Autopilot.DeadServerThreshold = pilot.DeadServerThreshold
+	cc.Autopilot.LastContactThreshold = pilot.LastContactThreshold
+	cc.Autopilot.MaxTrailingLogs = uint64(pilot.MaxTrailingLogs) //nolint:gosec // validated
+	cc.Autopilot.ServerStabilizationTime = pilot.ServerStabilizationTime
+	cc.Autopilot.MinQuorum = pilot.MinQuorum
 	return cc
 }
 

@@ -65,7 +65,17 @@ func (v *validator) cluster(c *Config) {
 		v.check(seed != "" && !strings.ContainsAny(seed, " \t\r\n/"), fmt.Sprintf("cluster.join[%d]", i), "%q is not HOST or HOST:PORT", seed)
 	}
 	v.check(expect <= 1 || len(c.Cluster.Join) > 0, "cluster.join", "must name a node when bootstrap_expect is %d", expect)
+	v.autopilot(c.Cluster.Autopilot)
 	v.raft(c.Raft)
+}
+
+func (v *validator) autopilot(a Autopilot) {
+	const key = "cluster.autopilot."
+	v.check(a.ServerStabilizationTime >= 0, key+"server_stabilization_time", "must not be negative, is %v", a.ServerStabilizationTime)
+	v.check(a.DeadServerThreshold > a.ServerStabilizationTime, key+"dead_server_threshold", "must be longer than server_stabilization_time (%v), is %v", a.ServerStabilizationTime, a.DeadServerThreshold)
+	v.positive(key+"last_contact_threshold", a.LastContactThreshold)
+	v.check(a.MaxTrailingLogs >= 1, key+"max_trailing_logs", "must be at least 1, is %d", a.MaxTrailingLogs)
+	v.check(a.MinQuorum >= 0 && a.MinQuorum <= maxBootstrapExpect, key+"min_quorum", "must be 0 to %d, is %d", maxBootstrapExpect, a.MinQuorum)
 }
 
 func (v *validator) raft(r Raft) {
