@@ -186,6 +186,9 @@ func (n *Node) openFiles() (err error) {
 	if n.dir, err = openDataDir(n.cfg.DataDir, n.cfg.LogStore); err != nil {
 		return err
 	}
+	if err := n.cleanRestore(); err != nil {
+		return err
+	}
 	n.id = newIdentity(n.dir)
 	n.base = n.base.With("node_id", n.id.serverID)
 	n.logger = n.base.With("component", "cluster")
@@ -200,6 +203,7 @@ func (n *Node) openFiles() (err error) {
 	n.fsm, err = fsm.Open(fsm.Config{
 		Dir: n.dir.file("fsm"), HistoryEntries: n.cfg.HistoryEntries, HistoryBytes: n.cfg.HistoryBytes,
 		Logger: n.base.With("component", "fsm"), Metrics: n.metrics.set, OnFault: n.onFault,
+		OnRestored: func() { n.leader.restart(errRestored) },
 	})
 	if err != nil {
 		return fmt.Errorf("open state machine: %w", err)
@@ -234,6 +238,7 @@ func (n *Node) openNetwork() error {
 	}
 	n.server.handlers = map[frameType]handler{
 		framePropose:   n.servePropose,
+		frameRestore:   n.serveRestore,
 		frameReadIndex: n.serveReadIndex,
 		frameConfirm:   n.serveConfirm,
 		frameStatus:    n.serveStatus,

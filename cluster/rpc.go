@@ -38,6 +38,8 @@ const (
 	frameDepart frameType = 8
 	// frameLeave: one byte, 1 to force -> JSON of adminAnswer.
 	frameLeave frameType = 9
+	// frameRestore: an encoded proposal of a CommitRestore -> an encoded storage.Result.
+	frameRestore frameType = 10
 
 	frameOK    frameType = 0x80
 	frameError frameType = 0x81

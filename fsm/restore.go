@@ -118,33 +118,11 @@ func (a *applier) checkRestore(c storage.CommitRestore) (backup.Header, *storage
 	if c.Force {
 		return header, nil, nil
 	}
-	what, err := a.holds()
+	what, err := storage.HoldsDocuments(a.tx)
 	if err != nil || what == "" {
 		return header, nil, err
 	}
 	return header, a.rejection(model.CodeConflict, "the cluster holds %s: force the restore to replace all that it holds", what), nil
-}
-
-// holds names something that a restore would lose, or "" when there is nothing.
-// Clusters of the nodes' configuration come back by themselves.
-func (a *applier) holds() (what string, err error) {
-	for _, prefix := range []string{storage.PackagePrefix, storage.DeploymentPrefix, storage.UnitPrefix, storage.RuntimeStatePrefix} {
-		err := storage.ScanPrefix(a.tx, []byte(prefix), func(key, _ []byte) (bool, error) {
-			what = string(key)
-			return false, nil
-		})
-		if err != nil || what != "" {
-			return what, err
-		}
-	}
-	err = storage.ListClusters(a.tx, "", func(name string, document []byte) (bool, error) {
-		manager, err := clusterManager(document)
-		if err == nil && manager != model.ManagedByConfig {
-			what = storage.ClusterPrefix + name
-		}
-		return what == "", err
-	})
-	return what, err
 }
 
 // replaceState writes what differs between the state and the staged backup, which was

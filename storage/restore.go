@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"github.com/oprc/oprc-pm/model"
 )
 
 // Restored tells of a restore.
@@ -83,4 +85,26 @@ const fenceStep = 1 << 20
 // backup that was made in a term of a cluster with a base.
 func RestoredTermBase(own, base, term uint64) uint64 {
 	return max(own, base+term+fenceStep)
+}
+
+// HoldsDocuments names something that a restore would lose, or "" when there is
+// nothing. Clusters of the nodes' configuration come back by themselves.
+func HoldsDocuments(r Reader) (what string, err error) {
+	for _, prefix := range []string{PackagePrefix, DeploymentPrefix, UnitPrefix, RuntimeStatePrefix} {
+		err := ScanPrefix(r, []byte(prefix), func(key, _ []byte) (bool, error) {
+			what = string(key)
+			return false, nil
+		})
+		if err != nil || what != "" {
+			return what, err
+		}
+	}
+	err = ListClusters(r, "", func(name string, document []byte) (bool, error) {
+		cluster, err := model.ParseCluster(document)
+		if err == nil && cluster.ManagedBy != model.ManagedByConfig {
+			what = ClusterPrefix + name
+		}
+		return what == "", err
+	})
+	return what, err
 }

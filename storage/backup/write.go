@@ -72,15 +72,6 @@ func (s *summary) into(h *Header) error {
 
 func newSummary() *summary { return &summary{own: map[string][]byte{}, documents: map[string]uint64{}} }
 
-func summarize(ctx context.Context, r storage.Reader) (*summary, error) {
-	s := newSummary()
-	err := scan(ctx, r, func(key, value []byte) error {
-		s.add(key, value)
-		return nil
-	})
-	return s, err
-}
-
 // scan calls fn for the pairs that a backup holds: all but what is staged for a
 // restore.
 func scan(ctx context.Context, r storage.Reader, fn func(key, value []byte) error) error {
@@ -101,12 +92,11 @@ func scan(ctx context.Context, r storage.Reader, fn func(key, value []byte) erro
 // tells of the rest. The caller fills in who and when; the header that it returns
 // also tells what.
 func Write(ctx context.Context, w io.Writer, h Header, r storage.Reader) (Header, error) {
-	return write(ctx, w, h, r, nil)
-}
-
-// write is Write that calls begin with the whole header before the first byte.
-func write(ctx context.Context, w io.Writer, h Header, r storage.Reader, begin func(Header) error) (Header, error) {
-	s, err := summarize(ctx, r)
+	s := newSummary()
+	err := scan(ctx, r, func(key, value []byte) error {
+		s.add(key, value)
+		return nil
+	})
 	if err != nil {
 		return h, fmt.Errorf("read the state: %w", err)
 	}
@@ -114,32 +104,37 @@ func write(ctx context.Context, w io.Writer, h Header, r storage.Reader, begin f
 	if err := s.into(&h); err != nil {
 		return h, err
 	}
-	if begin != nil {
-		if err := begin(h); err != nil {
-			return h, err
-		}
-	}
+	return h, compose(w, h, func(w io.Writer) error { return writePairs(ctx, w, r, nil) })
+}
+
+// compose writes the whole file around its pairs.
+func compose(w io.Writer, h Header, pairs func(w io.Writer) error) error {
 	sum := sha256.New()
 	out := io.MultiWriter(w, sum)
 	if err := writeHeader(out, h); err != nil {
-		return h, err
+		return err
 	}
-	if err := writePairs(ctx, out, r); err != nil {
-		return h, err
+	if err := pairs(out); err != nil {
+		return err
 	}
 	if _, err := w.Write(sum.Sum(nil)); err != nil {
-		return h, fmt.Errorf("write checksum: %w", err)
+		return fmt.Errorf("write checksum: %w", err)
 	}
-	return h, nil
+	return nil
 }
 
-func writePairs(ctx context.Context, w io.Writer, r storage.Reader) error {
+// writePairs writes the compressed part. It notes what it writes in s, if that is not
+// nil.
+func writePairs(ctx context.Context, w io.Writer, r storage.Reader, s *summary) error {
 	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}
 	var b []byte
 	err = scan(ctx, r, func(key, value []byte) error {
+		if s != nil {
+			s.add(key, value)
+		}
 		b = binary.AppendUvarint(b[:0], uint64(len(key)))
 		b = append(b, key...)
 		b = binary.AppendUvarint(b, uint64(len(value)))
