@@ -30,19 +30,20 @@ func (s *Store) pending(key string) bool {
 	return there && doc.revision > s.current.Load().head.Reviewed && !bytes.Equal(s.refused[key], doc.value)
 }
 
-// adopterPause is how often a unit is tried again whose cluster is not registered.
+// adopterPause is how often it is tried again to take over what could not be.
 const adopterPause = 5 * time.Second
 
 // runAdopter adopts and repairs what comes up during a leader run.
 func (s *Store) runAdopter(ctx context.Context, term uint64) {
 	for ctx.Err() == nil {
+		var again <-chan time.Time
 		if err := s.adopt(ctx, term); err != nil && ctx.Err() == nil {
 			s.logger.Debug("not all could be taken over yet", "err", err)
-			wait.For(ctx, adopterPause)
-			continue
+			again = time.After(adopterPause)
 		}
 		select {
 		case <-s.work:
+		case <-again:
 		case <-ctx.Done():
 		}
 	}

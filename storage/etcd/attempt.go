@@ -109,7 +109,7 @@ func (s *Store) propose(ops []*op) (e *entry, r request, out outcome) {
 		}
 		return nil, request{}, answered
 	}
-	if ops[0].alone() && ops[0].proposal.Command != nil && e.results[0].Code != "" {
+	if ops[0].alone() && !ops[0].restores() && ops[0].proposal.Command != nil && e.results[0].Code != "" {
 		// What the command is to replace must stay.
 		s.machine.Undo()
 		ops[0].finish(e.results[0], nil)
@@ -185,6 +185,8 @@ func (s *Store) build(ops []*op) (*entry, error) {
 			proposals = append(proposals, o.proposal)
 		}
 	}
+	// A restore leaves out indexes that the backup knows.
+	h.Index = max(h.Index, storage.MinIndex(proposals))
 	r := newRecorder(base)
 	results, _, err := s.machine.Apply(r, h.Index, h.Term, proposals)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -186,7 +187,7 @@ func (s *Store) advance(h head, revision int64, changes []storage.Change) error 
 	case h.Index == base.head.Index && h.Digest == base.head.Digest:
 		s.republish(base, h, revision)
 		return nil
-	case h.Index != base.head.Index+1:
+	case h.Index != base.head.Index+1 && (h.Index <= base.head.Index || !slices.ContainsFunc(changes, storage.ReplacesState)):
 		return fmt.Errorf("%w: index %d came after %d", errDiverged, h.Index, base.head.Index)
 	}
 	if s.speculative != nil {
@@ -214,8 +215,13 @@ func (s *Store) advance(h head, revision int64, changes []storage.Change) error 
 func (s *Store) publish(next *version, changes []storage.Change) {
 	events := make([]storage.Event, 0, len(changes))
 	for _, c := range changes {
-		if event, ok := storage.EventOf(next.head.Index, c); ok {
-			events = append(events, event)
+		event, ok := storage.EventOf(next.head.Index, c)
+		if !ok {
+			continue
+		}
+		events = append(events, event)
+		if event.Kind == storage.KindCluster && len(s.legacyUnits) > 0 {
+			s.wakeAdopter()
 		}
 	}
 	s.current.Store(next)

@@ -99,6 +99,20 @@ func leads(t testing.TB, s *etcd.Store) {
 	eventually(t, s.Status().NodeName+" leads", func() bool { return s.Status().Role == storage.RoleLeader })
 }
 
+// someLeads waits until one of the nodes leads, and returns it.
+func someLeads(t testing.TB, nodes ...*etcd.Store) (leader *etcd.Store) {
+	t.Helper()
+	eventually(t, "a node leads", func() bool {
+		for _, node := range nodes {
+			if node.Status().Role == storage.RoleLeader {
+				leader = node
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
+
 // eventually waits for a condition.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()

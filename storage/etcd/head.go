@@ -17,7 +17,8 @@ const format = 1
 // that nobody else has: that is what puts entries in order.
 type head struct {
 	Format int `json:"format"`
-	// Index of the entry: they count from 1, without a gap.
+	// Index of the entry: they count from 1, without a gap except before a
+	// restore.
 	Index uint64 `json:"index"`
 	// Term is the newest in which a leader run began.
 	Term uint64 `json:"term"`

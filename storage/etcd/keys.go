@@ -34,6 +34,7 @@ var statePrefixes = []string{
 	storage.PackagePrefix, storage.DeploymentPrefix, storage.UnitPrefix, storage.RuntimeStatePrefix, storage.RequestPrefix,
 	storage.ClusterPrefix, storage.ClusterHealthPrefix, storage.RevisionPrefix, storage.StoredEventPrefix, "index/",
 	string(storage.ClusterIDKey), string(storage.EventSequenceKey),
+	string(storage.TermBaseKey), string(storage.RestoredKey), storage.RestorePrefix,
 }
 
 // keySpace translates between keys of the state and keys of etcd.

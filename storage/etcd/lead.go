@@ -33,6 +33,8 @@ func (s *Store) runLeadership(ctx context.Context) {
 var (
 	errResigned = errors.New("leadership was handed over")
 	errDeposed  = errors.New("another candidate is first")
+	// errRestored ends a leader run: the state that it began with is gone.
+	errRestored = errors.New("the state was restored from a backup")
 )
 
 // leadOnce stands for leadership once, and leads as long as it lasts.

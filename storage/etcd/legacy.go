@@ -138,15 +138,24 @@ func (s *Store) adoptDocument(ctx context.Context, commit committing, key string
 	return fmt.Errorf("take over %q: %w", key, err)
 }
 
-// writtenAt is when a document says that it was made, or now.
+// writtenAt is when a document says that it was made, or else last changed, or now.
 func writtenAt(document []byte, now time.Time) time.Time {
-	var meta struct {
+	var times struct {
 		CreatedAt time.Time `json:"created_at"`
+		Metadata  struct {
+			CreatedAt time.Time `json:"created_at"`
+		} `json:"metadata"`
+		UpdatedAt time.Time `json:"updated_at"`
 	}
-	if err := json.Unmarshal(document, &meta); err != nil || meta.CreatedAt.IsZero() || meta.CreatedAt.After(now) {
+	if json.Unmarshal(document, &times) != nil {
 		return now
 	}
-	return meta.CreatedAt.UTC()
+	for _, at := range []time.Time{times.CreatedAt, times.Metadata.CreatedAt, times.UpdatedAt} {
+		if !at.IsZero() && !at.After(now) {
+			return at.UTC()
+		}
+	}
+	return now
 }
 
 // refuse leaves a document or a unit where it is, and says why. It is not part of the state.

@@ -59,7 +59,13 @@ func newOp(req storage.Request) *op {
 func newRequestID() string { return rand.Text() }
 
 // alone says that the op does not share a transaction.
-func (o *op) alone() bool { return len(o.repairs) > 0 || o.reviewed > 0 }
+func (o *op) alone() bool { return len(o.repairs) > 0 || o.reviewed > 0 || o.restores() }
+
+// restores says that the op replaces the state by that of a backup.
+func (o *op) restores() bool {
+	_, ok := o.proposal.Command.(storage.CommitRestore)
+	return ok
+}
 
 func (o *op) finish(result storage.Result, err error) {
 	// A repetition of ours is no repetition of the client's.
