@@ -215,6 +215,10 @@ func (s *Store) advance(h head, revision int64, changes []storage.Change) error 
 func (s *Store) publish(next *version, changes []storage.Change) {
 	events := make([]storage.Event, 0, len(changes))
 	for _, c := range changes {
+		if storage.ReplacesState(c) {
+			close(s.restored)
+			s.restored = make(chan struct{})
+		}
 		event, ok := storage.EventOf(next.head.Index, c)
 		if !ok {
 			continue
