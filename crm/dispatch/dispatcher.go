@@ -61,6 +61,8 @@ type Deps struct {
 	Metrics *metrics.Set
 	// Now is the clock of what is recorded; delays are real time.
 	Now func() time.Time
+	// Fence makes of a leader's term what CRMs are shown; nil: the term itself.
+	Fence func(term uint64) uint64
 }
 
 // Dispatcher makes the clusters run what the deployments ask for. It does

@@ -21,6 +21,8 @@ type lookout struct {
 	*Controller
 	name string
 	term uint64
+	// fence is what CRMs are shown instead of the term.
+	fence uint64
 	// soon asks for a look before its time.
 	soon chan struct{}
 
@@ -40,8 +42,12 @@ type lookout struct {
 }
 
 func newLookout(c *Controller, name string, term uint64) *lookout {
+	fence := term
+	if c.deps.Fence != nil {
+		fence = c.deps.Fence(term)
+	}
 	return &lookout{
-		Controller: c, name: name, term: term, soon: make(chan struct{}, 1),
+		Controller: c, name: name, term: term, fence: fence, soon: make(chan struct{}, 1),
 		absent: map[string]int{}, orphans: map[string]*orphan{}, clock: time.Now,
 	}
 }
@@ -194,7 +200,7 @@ func (l *lookout) judgeMissing(ctx context.Context, client crm.Client, missing [
 // must not have units deployed again and again. The answer counts as any other
 // look at the unit; without one, the next look asks again.
 func (l *lookout) ask(ctx context.Context, client crm.Client, unit inventory.UnitRef) {
-	status, err := client.Status(ctx, crm.Origin{Term: l.term}, unit.CRMID)
+	status, err := client.Status(ctx, crm.Origin{Term: l.fence}, unit.CRMID)
 	switch class := crm.ClassOf(err); {
 	case class == crm.ClassNotFound:
 		l.figures.lost.Inc()

@@ -54,7 +54,7 @@ var rooms = []room{
 
 // testSupport may be imported by every _test.go file.
 var testSupport = []string{
-	"model", "storage", "storage/memory", "storage/storagetest", "fsm",
+	"model", "storage", "storage/memory", "storage/storagetest", "storage/backup", "fsm",
 	"internal/testcluster", "internal/testproc", "internal/testtls",
 }
 
