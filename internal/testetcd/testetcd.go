@@ -125,6 +125,14 @@ func (c *Cluster) Stop(i int) {
 	}
 }
 
+// Kill stops a member without a word to the others: it hands nothing over.
+func (c *Cluster) Kill(i int) {
+	if server := c.servers[i]; server != nil {
+		server.Server.HardStop()
+		c.Stop(i)
+	}
+}
+
 // Restart starts a stopped member on its data, and waits until it takes part.
 func (c *Cluster) Restart(i int) {
 	c.t.Helper()

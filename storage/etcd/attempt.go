@@ -109,8 +109,8 @@ func (s *Store) propose(ops []*op) (e *entry, r request, out outcome) {
 		}
 		return nil, request{}, answered
 	}
-	if ops[0].alone() && !ops[0].restores() && ops[0].proposal.Command != nil && e.results[0].Code != "" {
-		// What the command is to replace must stay.
+	if ops[0].alone() && ops[0].proposal.Command != nil && e.results[0].Code != "" {
+		// What the command is to replace must stay, and so the leader.
 		s.machine.Undo()
 		ops[0].finish(e.results[0], nil)
 		return nil, request{}, answered
@@ -119,12 +119,17 @@ func (s *Store) propose(ops []*op) (e *entry, r request, out outcome) {
 		s.machine.Undo()
 		return nil, request{}, answered
 	}
+	if e.rewritten && len(ops) > 1 {
+		// A resource version is an index, and must name one content.
+		s.machine.Undo()
+		return nil, request{}, overfull
+	}
 	if nops, bytes := e.size(s.keys); nops+len(ops[0].extra) > s.cfg.MaxOps || bytes > s.cfg.MaxBytes {
 		if len(ops) > 1 {
 			s.machine.Undo()
 			return nil, request{}, overfull
 		}
-		if err := e.stage(s.partBytes(), s.cfg.MaxOps-reservedOps); err != nil {
+		if err := e.stage(s.partBytes()); err != nil {
 			s.machine.Undo()
 			return nil, request{}, s.tooMuch(ops, err)
 		}
@@ -172,13 +177,17 @@ func (s *Store) tooMuch(ops []*op, err error) outcome {
 // build runs the commands on a version of their own.
 func (s *Store) build(ops []*op) (*entry, error) {
 	base := s.current.Load()
-	h := head{Format: format, Index: base.head.Index + 1, Term: base.head.Term, Node: s.cfg.Node.ID, Reviewed: base.head.Reviewed}
+	h := head{Format: format, Index: base.head.Index + 1, Prev: base.head.Index, Term: base.head.Term, Node: s.cfg.Node.ID, Reviewed: base.head.Reviewed}
 	proposals := make([]storage.Proposal, 0, len(ops))
 	for _, o := range ops {
 		if o.candidacy > 0 {
 			// Larger than any before, at each attempt: nobody else began it.
 			h.Term = max(h.Term+1, o.candidacy)
 			o.term = h.Term
+		}
+		if o.restoring() {
+			// What a leader run of before still proposes is rejected.
+			h.Term++
 		}
 		h.Reviewed = max(h.Reviewed, o.reviewed)
 		if o.proposal.Command != nil {
@@ -193,7 +202,7 @@ func (s *Store) build(ops []*op) (*entry, error) {
 		return nil, err
 	}
 	h.Digest = r.digest.String()
-	e := &entry{base: base, next: &version{head: h, tree: r.Tree, digest: r.digest}, changes: r.effective(), results: results}
+	e := &entry{base: base, next: &version{head: h, tree: r.Tree, digest: r.digest}, changes: r.effective(), rewritten: r.rewritten, results: results}
 	for _, c := range e.changes {
 		if roomOf(c.Key) != roomState {
 			return nil, fmt.Errorf("the key %q has no place in etcd", c.Key)
@@ -260,7 +269,7 @@ func (s *Store) catchUp(ctx context.Context, ops []*op, base *version, resp *cli
 	case at < base.revision:
 		s.demandReload(fmt.Errorf("the head in etcd is of revision %d, and was of %d", at, base.revision))
 		return uncertain, errors.New("etcd went back in time")
-	case ops[0].alone():
+	case ops[0].repairing():
 		ops[0].finish(storage.Result{}, errForeign)
 		return answered, errForeign
 	}

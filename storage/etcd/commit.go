@@ -83,7 +83,7 @@ func (s *Store) commitAll(ctx context.Context, ops []*op) {
 		outcome, err := s.commitOnce(ctx, ops[:n])
 		switch outcome {
 		case committed:
-			n, failures, conflicts = len(ops), 0, 0
+			n, failures, conflicts = 2*n, 0, 0
 		case overfull:
 			n = (n + 1) / 2
 		case overtaken:

@@ -149,3 +149,30 @@ func collect(t *testing.T, w storage.Watcher, last uint64) []string {
 	}
 	return got
 }
+
+// TestVersionsNameOneContent writes one document from many clients at once: no two
+// contents get the same resource version, though commands share transactions.
+func TestVersionsNameOneContent(t *testing.T) {
+	t.Parallel()
+	servers := testetcd.Start(t, 1)
+	nodes := openThree(t, config(servers, "/versions"))
+	var mu sync.Mutex
+	values := map[uint64]string{}
+	var all sync.WaitGroup
+	for c := range 24 {
+		all.Go(func() {
+			for i := range 5 {
+				value := fmt.Sprintf("%d-%d", c, i)
+				result := put(t, nodes[c%3], "p", value)
+				mu.Lock()
+				if other, taken := values[result.ResourceVersion]; taken {
+					t.Errorf("version %d is of %s and of %s", result.ResourceVersion, other, value)
+				}
+				values[result.ResourceVersion] = value
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	sameState(t, nodes...)
+}

@@ -16,6 +16,8 @@ type entry struct {
 	next    *version
 	changes []storage.Change
 	results []storage.Result
+	// rewritten says that one document was written more than once.
+	rewritten bool
 	// parts are the encoded changes of an entry that is too large for one
 	// transaction.
 	parts []string
@@ -27,6 +29,8 @@ type recorder struct {
 	*memory.Tree
 	digest  storage.Digest
 	changes []storage.Change
+	// rewritten says that a document was written again, with another content.
+	rewritten bool
 	// at is where the change of a key stands.
 	at map[string]int
 }
@@ -71,6 +75,9 @@ func (r *recorder) note(key, value []byte) error {
 		r.digest.Add(key, value)
 	}
 	if i, known := r.at[string(key)]; known {
+		if _, document := storage.EventOf(1, storage.Change{Key: key, Value: storage.IndexValue}); document && !bytes.Equal(old, value) {
+			r.rewritten = true
+		}
 		r.changes[i].Value = value
 		return nil
 	}
@@ -133,8 +140,10 @@ func (e *entry) request(keys keySpace, seen func(key []byte) (value []byte, know
 		then:       []clientv3.Op{clientv3.OpPut(headKey, e.next.head.encode())},
 		otherwise:  []clientv3.Op{clientv3.OpGet(headKey)},
 	}
-	for i := range e.parts {
-		r.conditions = append(r.conditions, clientv3.Compare(clientv3.CreateRevision(e.partKey(keys, i)), ">", 0))
+	if e.parts != nil {
+		// Whoever removes parts removes all of an entry at once; the first one was
+		// written first.
+		r.conditions = append(r.conditions, clientv3.Compare(clientv3.CreateRevision(e.partKey(keys, 0)), ">", 0))
 	}
 	changes := e.changes
 	if e.parts != nil {

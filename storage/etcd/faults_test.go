@@ -295,7 +295,7 @@ func TestMemberIsKilledUnderLoad(t *testing.T) {
 		progress("before")
 		leader := -1
 		eventually(t, "etcd has a leader", func() bool { leader = servers.Leader(); return leader >= 0 })
-		servers.Stop(leader)
+		servers.Kill(leader)
 		progress("without " + fmt.Sprint(leader))
 		servers.Restart(leader)
 	}

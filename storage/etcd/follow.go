@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -187,8 +186,8 @@ func (s *Store) advance(h head, revision int64, changes []storage.Change) error 
 	case h.Index == base.head.Index && h.Digest == base.head.Digest:
 		s.republish(base, h, revision)
 		return nil
-	case h.Index != base.head.Index+1 && (h.Index <= base.head.Index || !slices.ContainsFunc(changes, storage.ReplacesState)):
-		return fmt.Errorf("%w: index %d came after %d", errDiverged, h.Index, base.head.Index)
+	case h.Prev != base.head.Index || h.Index <= base.head.Index:
+		return fmt.Errorf("%w: index %d, which follows %d, came after %d", errDiverged, h.Index, h.Prev, base.head.Index)
 	}
 	if s.speculative != nil {
 		s.speculative = nil
@@ -216,8 +215,7 @@ func (s *Store) publish(next *version, changes []storage.Change) {
 	events := make([]storage.Event, 0, len(changes))
 	for _, c := range changes {
 		if storage.ReplacesState(c) {
-			close(s.restored)
-			s.restored = make(chan struct{})
+			s.depose(errRestored)
 		}
 		event, ok := storage.EventOf(next.head.Index, c)
 		if !ok {
@@ -227,6 +225,9 @@ func (s *Store) publish(next *version, changes []storage.Change) {
 		if event.Kind == storage.KindCluster && len(s.legacyUnits) > 0 {
 			s.wakeAdopter()
 		}
+	}
+	if term := s.leading.Load(); term != 0 && next.head.Term > term {
+		s.depose(errDeposed)
 	}
 	s.current.Store(next)
 	s.history.Append(next.head.Index, events)

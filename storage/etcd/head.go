@@ -17,9 +17,10 @@ const format = 1
 // that nobody else has: that is what puts entries in order.
 type head struct {
 	Format int `json:"format"`
-	// Index of the entry: they count from 1, without a gap except before a
-	// restore.
+	// Index of the entry, and of the one before: they count from 1, and a restore
+	// may leave numbers out.
 	Index uint64 `json:"index"`
+	Prev  uint64 `json:"prev"`
 	// Term is the newest in which a leader run began.
 	Term uint64 `json:"term"`
 	// Digest of all keys of the state, as fsm computes it.

@@ -179,25 +179,16 @@ func (s *Store) leadRun(ctx context.Context, stop context.CancelCauseFunc, key s
 	if err := s.sweep(ctx); err != nil {
 		s.logger.Warn("what unfinished entries left was not removed", "err", err)
 	}
+	run := s.runs.begin(ctx, term)
 	var adopter sync.WaitGroup
-	defer adopter.Wait()
 	adopter.Go(func() { s.runAdopter(ctx, term) })
-	for ctx.Err() == nil {
-		s.mu.Lock()
-		restored := s.restored
-		s.mu.Unlock()
-		// A restore ends the run, not the term.
-		runCtx, end := context.WithCancelCause(ctx)
-		run := s.runs.begin(runCtx, term)
-		s.awaitEnd(ctx, stop, key, restored)
-		end(errRestored)
-		s.runs.end(run)
-	}
+	s.awaitEnd(ctx, stop, key)
+	s.runs.end(run)
+	adopter.Wait()
 }
 
-// awaitEnd returns when leadership is over, and stop was called, or when restored is
-// closed.
-func (s *Store) awaitEnd(ctx context.Context, stop context.CancelCauseFunc, key string, restored <-chan struct{}) {
+// awaitEnd returns when leadership is over, and stop was called.
+func (s *Store) awaitEnd(ctx context.Context, stop context.CancelCauseFunc, key string) {
 	for {
 		oldest, changed := s.register.leading()
 		if oldest.key != key {
@@ -208,8 +199,6 @@ func (s *Store) awaitEnd(ctx context.Context, stop context.CancelCauseFunc, key 
 		case <-changed:
 		case <-s.resign:
 			stop(errResigned)
-			return
-		case <-restored:
 			return
 		case <-ctx.Done():
 			return

@@ -30,7 +30,7 @@ type legacyDoc struct {
 // overwritesLegacy says that e changes a document that somebody else wrote and that is
 // still to be taken over. That comes first, or their write would be lost.
 func (s *Store) overwritesLegacy(e *entry, ops []*op) bool {
-	if ops[0].alone() {
+	if ops[0].repairing() {
 		return false
 	}
 	s.mu.Lock()

@@ -202,7 +202,9 @@ func TestLegacyWriterBesideUs(t *testing.T) {
 	}
 	// What they write again without a change is put into our form.
 	write(t, client, cfg.Prefix, map[string]string{"packages/q": legacyPackage("q", "new", "")})
-	eventually(t, "the document has our form", func() bool { return strings.HasPrefix(inEtcd(t, client, nodes[0], "packages/q"), `{"resource_version"`) })
+	eventually(t, "the document has our form", func() bool {
+		return strings.HasPrefix(inEtcd(t, client, nodes[0], "packages/q"), `{"resource_version"`)
+	})
 	for _, node := range nodes {
 		eventually(t, "the node is ready", func() bool { return node.Status().Ready })
 	}

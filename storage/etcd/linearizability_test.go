@@ -38,7 +38,7 @@ func TestLinearizability(t *testing.T) {
 		t.Helper()
 		leader := -1
 		eventually(t, "etcd has a leader", func() bool { leader = servers.Leader(); return leader >= 0 })
-		servers.Stop(leader)
+		servers.Kill(leader)
 		progress(300)
 		servers.Restart(leader)
 	}

@@ -59,12 +59,15 @@ func newOp(req storage.Request) *op {
 func newRequestID() string { return rand.Text() }
 
 // alone says that the op does not share a transaction.
-func (o *op) alone() bool { return len(o.repairs) > 0 || o.reviewed > 0 || o.restores() }
+func (o *op) alone() bool { return o.repairing() || o.restoring() }
 
-// restores says that the op replaces the state by that of a backup.
-func (o *op) restores() bool {
-	_, ok := o.proposal.Command.(storage.CommitRestore)
-	return ok
+// repairing says that the op is about what others wrote.
+func (o *op) repairing() bool { return len(o.repairs) > 0 || o.reviewed > 0 }
+
+// restoring says that the op replaces the state by that of a backup.
+func (o *op) restoring() bool {
+	_, restores := o.proposal.Command.(storage.CommitRestore)
+	return restores
 }
 
 func (o *op) finish(result storage.Result, err error) {

@@ -19,7 +19,7 @@ import (
 // An entry that needs more operations or bytes than one etcd transaction takes is
 // staged. Its changes are written first, in parts, under a name of their own, where
 // they mean nothing. Then a small transaction commits it: the head says that the
-// entry of this name is the newest, on the condition that all its parts are there.
+// entry of this name is the newest, on the condition that its parts are there.
 // From that moment every copy shows it, and a node that loads the state applies the
 // parts to what the keys hold. Before the next entry, whoever wants to make one
 // settles this: it writes the changes to their keys, in several transactions, each on
@@ -32,8 +32,11 @@ const partOverhead = 16 << 10
 
 func (s *Store) partBytes() int { return s.cfg.MaxBytes - partOverhead }
 
-// stage encodes the changes into at most count parts of at most size bytes.
-func (e *entry) stage(size, count int) error {
+// maxParts bounds the size of an entry: far above what etcd has room for.
+const maxParts = 4096
+
+// stage encodes the changes into parts of at most size bytes.
+func (e *entry) stage(size int) error {
 	var parts []string
 	var part []byte
 	for _, c := range e.changes {
@@ -48,7 +51,7 @@ func (e *entry) stage(size, count int) error {
 		part = append(part, encoded...)
 	}
 	parts = append(parts, string(part))
-	if len(parts) > count {
+	if len(parts) > maxParts {
 		return fmt.Errorf("it needs %d parts of %d bytes", len(parts), size)
 	}
 	e.parts = parts

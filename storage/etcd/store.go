@@ -40,9 +40,8 @@ type Store struct {
 	mu sync.Mutex
 	// speculative is the entry that the machine knows of and etcd does not yet.
 	speculative *entry
-	// advanced is closed and replaced when current changes, restored when a backup
-	// took its place.
-	advanced, restored chan struct{}
+	// advanced is closed and replaced when current changes.
+	advanced chan struct{}
 	// legacy and legacyUnits are what an earlier package manager left or wrote, by
 	// key, until it is adopted. foreign is what somebody else did to keys that are
 	// ours, by key: the value, nil when removed. refused are values in legacy that
@@ -147,7 +146,7 @@ func newStore(cfg Config, deps Deps) *Store {
 	s := &Store{
 		cfg: cfg, keys: newKeySpace(cfg.Prefix), machine: deps.Machine, logger: deps.Logger,
 		queue: make(chan *op, cfg.QueueLength), reads: newReadRounds(), register: newRegister(),
-		advanced: make(chan struct{}), restored: make(chan struct{}), sessionChanged: make(chan struct{}), refused: map[string][]byte{},
+		advanced: make(chan struct{}), sessionChanged: make(chan struct{}), refused: map[string][]byte{},
 		work: make(chan struct{}, 1), runs: newLeaderRuns(), resign: make(chan struct{}),
 		reloads: make(chan error, 1), faulted: make(chan struct{}),
 		committed: make(chan struct{}), epoch: time.Now(),
