@@ -41,13 +41,9 @@ func openBackend(ctx context.Context, cfg config.Config, httpAddr string, logger
 	case config.StorageMemory:
 		return memoryBackend(cfg, httpAddr), nil
 	case config.StorageEtcd:
-		return nil, errNoEtcd()
+		return etcdBackend(ctx, cfg, httpAddr, logger, set)
 	}
 	return raftBackend(ctx, cfg, httpAddr, logger, set)
-}
-
-func errNoEtcd() error {
-	return usagef("storage.type: etcd is not available in this build; use raft or memory")
 }
 
 func raftBackend(ctx context.Context, cfg config.Config, httpAddr string, logger *slog.Logger, set *metrics.Set) (*backend, error) {

@@ -60,9 +60,6 @@ func startService(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Storage.Type == config.StorageEtcd {
-		return nil, errNoEtcd()
-	}
 	listener, err := listenTCP(ctx, cfg.Server.HTTPAddr)
 	if err != nil {
 		return nil, fmt.Errorf("open the API: %w", err)

@@ -157,6 +157,12 @@ type Etcd struct {
 	Password  Secret        `yaml:"password"`
 	Timeout   time.Duration `yaml:"timeout"`
 	TLS       TLS           `yaml:"tls"`
+	// SessionTTL, whole seconds, is after how long a silent node loses leadership.
+	SessionTTL time.Duration `yaml:"session_ttl"`
+	// MaxTxnOps and MaxRequestBytes must be etcd's --max-txn-ops and
+	// --max-request-bytes, or less.
+	MaxTxnOps       int `yaml:"max_txn_ops"`
+	MaxRequestBytes int `yaml:"max_request_bytes"`
 }
 
 // TLS is the client side of a TLS connection. A file may leave out _path in the
@@ -272,6 +278,10 @@ func DefaultConfig() Config {
 				Endpoints: []string{"localhost:2379"},
 				KeyPrefix: "/oaas/pm",
 				Timeout:   30 * time.Second,
+
+				SessionTTL:      10 * time.Second,
+				MaxTxnOps:       128,
+				MaxRequestBytes: 3 << 19,
 			},
 		},
 		CRM:           DefaultCRM(),

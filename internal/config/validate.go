@@ -98,12 +98,22 @@ func (v *validator) storage(c *Config) {
 	switch c.Storage.Type {
 	case StorageRaft, StorageMemory:
 	case StorageEtcd:
-		v.check(len(c.Storage.Etcd.Endpoints) > 0, "storage.etcd.endpoints", "must name at least one")
-		v.positive("storage.etcd.timeout", c.Storage.Etcd.Timeout)
-		v.check((c.Storage.Etcd.Username == "") == (c.Storage.Etcd.Password == ""), "storage.etcd.password", "username and password belong together, one of them is missing")
+		v.etcd(c.Storage.Etcd)
 	default:
 		v.check(false, "storage.type", "must be raft, etcd or memory, is %q", c.Storage.Type)
 	}
+}
+
+func (v *validator) etcd(e Etcd) {
+	const key = "storage.etcd."
+	v.check(len(e.Endpoints) > 0, key+"endpoints", "must name at least one")
+	v.check(strings.Trim(e.KeyPrefix, "/") != "" && strings.HasPrefix(e.KeyPrefix, "/"), key+"key_prefix", "must be a path such as /oaas/pm, is %q", e.KeyPrefix)
+	v.positive(key+"timeout", e.Timeout)
+	v.check((e.Username == "") == (e.Password == ""), key+"password", "username and password belong together, one of them is missing")
+	v.check((e.TLS.ClientCertPath == "") == (e.TLS.ClientKeyPath == ""), key+"tls.client_key_path", "certificate and key belong together, one of them is missing")
+	v.check(e.SessionTTL >= time.Second && e.SessionTTL%time.Second == 0, key+"session_ttl", "must be whole seconds, at least one, is %v", e.SessionTTL)
+	v.check(e.MaxTxnOps >= 8, key+"max_txn_ops", "must be at least 8, is %d", e.MaxTxnOps)
+	v.check(e.MaxRequestBytes >= 64<<10, key+"max_request_bytes", "must be at least %d, is %d", 64<<10, e.MaxRequestBytes)
 }
 
 // checkURL accepts http and https with a host and without user, query and

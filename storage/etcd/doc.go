@@ -11,7 +11,7 @@
 //
 // Goroutines: the committer (one transaction at a time), the follower (the watch),
 // the reader (read indexes), the session (lease, registration of the node), leadership
-// (the election, and adoption while this node leads). Close
-// ends and joins all. Store.mu guards the copy and the machine and is never held
+// (the election, and adoption while this node leads), the observer (how etcd is).
+// Close ends and joins all. Store.mu guards the copy and the machine and is never held
 // over I/O.
 package etcd

@@ -82,6 +82,8 @@ type Store struct {
 	// contact is when etcd answered last, in nanoseconds since epoch.
 	contact atomic.Int64
 	epoch   time.Time
+	// servers is what was seen of etcd's servers last.
+	servers atomic.Pointer[[]Server]
 	// lastTrouble is the newest error of etcd since it answered last.
 	lastTrouble atomic.Pointer[string]
 
@@ -128,7 +130,7 @@ func Open(ctx context.Context, cfg Config, deps Deps) (*Store, error) {
 
 // start starts the goroutines that Close ends.
 func (s *Store) start() {
-	for _, run := range []func(context.Context){s.runCommitter, s.runFollower, s.runReader, s.runLeadership} {
+	for _, run := range []func(context.Context){s.runCommitter, s.runFollower, s.runReader, s.runLeadership, s.runObserver} {
 		s.running.Go(func() { run(s.ctx) })
 	}
 	ctx, cancel := context.WithCancel(context.Background())
