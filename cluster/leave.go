@@ -13,23 +13,29 @@ import (
 	"github.com/oprc/oprc-pm/model"
 )
 
-// departureMemory is how long a leader does not add again who asked to leave:
-// until gossip tells it, too.
-const departureMemory = 10 * time.Second
+// departureMemory is how long a leader does not add again who left or was
+// removed, unless gossip lost it in between: then it came back.
+const departureMemory = 30 * time.Second
 
-// departures remembers who asked to leave, and when.
+// departures remembers who left or was removed.
 type departures struct {
 	mu sync.Mutex // guards at
-	at map[string]time.Time
+	at map[string]*departure
+}
+
+type departure struct {
+	at time.Time
+	// lost: gossip did not know it for a while.
+	lost bool
 }
 
 func (d *departures) add(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.at == nil {
-		d.at = make(map[string]time.Time)
+		d.at = make(map[string]*departure)
 	}
-	d.at[id] = time.Now()
+	d.at[id] = &departure{at: time.Now()}
 }
 
 func (d *departures) drop(id string) {
@@ -38,18 +44,33 @@ func (d *departures) drop(id string) {
 	delete(d.at, id)
 }
 
+// observe compares with whom gossip knows: who was lost and is there again came
+// back.
+func (d *departures) observe(alive map[string]memberMeta) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, one := range d.at {
+		_, here := alive[id]
+		switch {
+		case here && one.lost:
+			delete(d.at, id)
+		case !here:
+			one.lost = true
+		}
+	}
+}
+
 func (d *departures) has(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, ok := d.at[id]
-	return ok
+	return d.at[id] != nil
 }
 
 func (d *departures) recent(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	at, ok := d.at[id]
-	return ok && time.Since(at) < departureMemory
+	one := d.at[id]
+	return one != nil && time.Since(one.at) < departureMemory
 }
 
 // isLeaving reports whether a server asked to be removed: it is neither added

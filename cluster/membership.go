@@ -94,7 +94,9 @@ func (n *Node) changeAt(c configChange, prev uint64) raft.IndexFuture {
 
 // nextChange compares the configuration with what is known.
 func (n *Node) nextChange(servers []raft.Server) (configChange, bool) {
-	alive := n.withoutRivals(n.gossip.alive())
+	alive := n.gossip.alive()
+	n.departing.observe(alive)
+	alive = n.withoutRivals(alive)
 	known := make(map[string]raft.Server, len(servers))
 	users := make(map[string]raft.Server, len(servers)) // by address
 	for _, s := range servers {

@@ -78,7 +78,7 @@ type Node struct {
 	configMu sync.Mutex
 	// pilot is the autopilot of the present leader run.
 	pilot atomic.Pointer[pilot]
-	// departing are the servers that asked this node, as leader, to leave.
+	// departing are the servers that left, or were removed, while this node led.
 	departing departures
 	// tolerance and deadVoters are for the metrics; 0 unless this node leads.
 	tolerance, deadVoters atomic.Int64

@@ -231,7 +231,8 @@ func (r *RecoverReport) do(d *dataDir, stores *raftStores, cfg Config, o Recover
 	if err != nil {
 		return fmt.Errorf("open state machine: %w", err)
 	}
-	defer func() { err = errors.Join(err, machine.Close(), os.RemoveAll(scratch)) }()
+	applied := &recoveringFSM{FSM: machine}
+	defer func() { err = errors.Join(err, applied.close(), os.RemoveAll(scratch)) }()
 	var configuration raft.Configuration
 	for _, p := range r.After {
 		s := raft.Server{Suffrage: raft.Voter, ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.Address)}
@@ -243,11 +244,31 @@ func (r *RecoverReport) do(d *dataDir, stores *raftStores, cfg Config, o Recover
 	rc := cfg.raftConfig(raft.ServerID(r.ServerID))
 	rc.Logger = newHCLog(o.Logger, "raft")
 	_, transport := raft.NewInmemTransport("")
-	if err := raft.RecoverCluster(rc, machine, stores.log, stores.stable, stores.snaps, transport, configuration); err != nil {
+	if err := raft.RecoverCluster(rc, applied, stores.log, stores.stable, stores.snaps, transport, configuration); err != nil {
 		return fmt.Errorf("rewrite the configuration (the raft directory as it was is in %s): %w", r.Backup, err)
 	}
 	r.Done = true
 	return nil
+}
+
+// recoveringFSM releases the snapshot that the library takes and forgets.
+type recoveringFSM struct {
+	*fsm.FSM
+	taken raft.FSMSnapshot
+}
+
+// Snapshot implements raft.FSM.
+func (f *recoveringFSM) Snapshot() (raft.FSMSnapshot, error) {
+	var err error
+	f.taken, err = f.FSM.Snapshot()
+	return f.taken, err
+}
+
+func (f *recoveringFSM) close() error {
+	if f.taken != nil {
+		f.taken.Release()
+	}
+	return f.FSM.Close()
 }
 
 // copyTree copies a directory of plain files, durably.

@@ -157,10 +157,12 @@ func (n *Node) removeServer(id string) error {
 	if _, ok := n.configured(id); !ok {
 		return nil
 	}
+	// Gossip may hold it alive for a while yet.
+	n.departing.add(id)
 	if err := n.change(configChange{what: "remove server", id: id, remove: true}).Error(); err != nil {
+		n.departing.drop(id)
 		return unavailable(err, "server %s was not removed", id)
 	}
-	n.departing.drop(id)
 	return nil
 }
 

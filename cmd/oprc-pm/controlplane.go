@@ -76,7 +76,7 @@ func (p *program) printHealth(state storage.ClusterState) {
 			why = "leaving"
 		}
 		t.rows = append(t.rows, []string{s.Name, string(s.Role), yesNo(s.Voter), yesNo(s.Healthy), contact,
-			strconv.FormatUint(s.Lag, 10), age(p.now(), s.StableSince), shorten(why, 60), s.ID})
+			strconv.FormatUint(s.Lag, 10), age(p.now(), &s.StableSince), shorten(why, 60), s.ID})
 	}
 	t.write(p.out)
 	p.printf("\n%s, failure tolerance %d\n", counted(state.Voters, "voter"), state.FailureTolerance)
