@@ -48,6 +48,8 @@ type Deps struct {
 	Members func(ctx context.Context) ([]storage.Member, error)
 	// Admin looks after those servers; nil: the driver has none.
 	Admin ClusterAdmin
+	// Snapshots makes backups; nil: this node makes none.
+	Snapshots Snapshots
 	// Clusters tells of the clusters; nil: there are none.
 	Clusters ClusterReader
 	// Records asks CRMs; nil: there are none.

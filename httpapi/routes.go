@@ -90,6 +90,10 @@ var routes = []route{
 	{post, "/api/v1/cluster/members/{name}/remove", "removeMember", (*Server).handleRemoveMember, true},
 	{post, "/api/v1/cluster/transfer-leader", "transferLeader", (*Server).handleTransferLeader, true},
 	{post, "/api/v1/cluster/join", "joinControlPlane", (*Server).handleJoin, true},
+	{get, snapshotPath, "saveSnapshot", (*Server).handleSaveSnapshot, false},
+	{post, snapshotPath, "restoreSnapshot", (*Server).handleRestoreSnapshot, true},
+	{get, "/api/v1/cluster/snapshots", "listSnapshots", (*Server).handleListSnapshots, false},
+	{post, "/api/v1/cluster/snapshots/run", "runSnapshot", (*Server).handleRunSnapshot, true},
 
 	{get, "/health", "health", (*Server).handleHealth, false},
 	{get, "/livez", "livez", (*Server).handleLivez, false},
