@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ func (l *linearizing) end() {
 func TestLinearizability(t *testing.T) {
 	c := testcluster.New(t, 3)
 	l := startLinearizing(c)
-	if operations, long := storagetest.Operations(t, 0); long {
+	if operations, long := storagetest.Operations(t, os.Getenv(storagetest.OperationsVariable)); long {
 		for l.Recorded() < operations {
 			<-time.After(killEvery)
 			l.killLeader(t)

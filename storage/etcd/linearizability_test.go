@@ -2,6 +2,7 @@ package etcd_test
 
 import (
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func TestLinearizability(t *testing.T) {
 		progress(300)
 		servers.Restart(leader)
 	}
-	if operations, long := storagetest.Operations(t, 0); long {
+	if operations, long := storagetest.Operations(t, os.Getenv(storagetest.OperationsVariable)); long {
 		for history.Recorded() < operations {
 			<-time.After(killEvery)
 			kill()

@@ -1,13 +1,15 @@
 package etcd
 
 import (
-	"strings"
+	"slices"
 
 	"github.com/VictoriaMetrics/metrics"
 )
 
 type storeMetrics struct {
-	set           *metrics.Set
+	set *metrics.Set
+	// own are the names that this store registered.
+	own           []string
 	commitSeconds *metrics.Histogram
 	readSeconds   *metrics.Histogram
 	entryOps      *metrics.Histogram
@@ -23,6 +25,7 @@ func newStoreMetrics(set *metrics.Set, s *Store) *storeMetrics {
 	if set == nil {
 		set = metrics.NewSet()
 	}
+	before := set.ListMetricNames()
 	set.NewGauge("oprc_etcd_applied_index", func() float64 { return float64(s.current.Load().head.Index) })
 	set.NewGauge("oprc_etcd_keys_count", func() float64 { return float64(s.current.Load().tree.Len()) })
 	set.NewGauge("oprc_etcd_last_contact_seconds", func() float64 { return s.lastContact().Seconds() })
@@ -32,7 +35,7 @@ func newStoreMetrics(set *metrics.Set, s *Store) *storeMetrics {
 		}
 		return 0
 	})
-	return &storeMetrics{
+	m := &storeMetrics{
 		set:           set,
 		commitSeconds: set.NewHistogram("oprc_etcd_commit_seconds"),
 		readSeconds:   set.NewHistogram("oprc_etcd_read_index_seconds"),
@@ -44,13 +47,13 @@ func newStoreMetrics(set *metrics.Set, s *Store) *storeMetrics {
 		adopted:       set.NewCounter("oprc_etcd_adopted_documents_total"),
 		turns:         set.NewCounter("oprc_etcd_turns_total"),
 	}
+	m.own = slices.DeleteFunc(set.ListMetricNames(), func(name string) bool { return slices.Contains(before, name) })
+	return m
 }
 
 // unregister makes room for the next store on the same set.
 func (m *storeMetrics) unregister() {
-	for _, name := range m.set.ListMetricNames() {
-		if strings.HasPrefix(name, "oprc_etcd_") {
-			m.set.UnregisterMetric(name)
-		}
+	for _, name := range m.own {
+		m.set.UnregisterMetric(name)
 	}
 }

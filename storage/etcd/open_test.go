@@ -2,6 +2,8 @@ package etcd_test
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"net"
 	"net/url"
 	"strings"
@@ -9,11 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-
-	"crypto/tls"
 
 	"github.com/oprc/oprc-pm/internal/testetcd"
 	"github.com/oprc/oprc-pm/internal/testtls"
@@ -164,7 +163,7 @@ func TestPasswordAndTLS(t *testing.T) {
 		u := cfg.ListenClientUrls[0]
 		u.Scheme = "https"
 		cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{u}, []url.URL{u}
-		cfg.ClientTLSInfo = transport.TLSInfo{CertFile: certFile, KeyFile: keyFile}
+		cfg.ClientTLSInfo.CertFile, cfg.ClientTLSInfo.KeyFile = certFile, keyFile
 		cfg.EnableGRPCGateway = false
 	})
 	trust := &tls.Config{RootCAs: ca.Pool()}
@@ -263,7 +262,7 @@ func TestClose(t *testing.T) {
 					t.Errorf("closing the %s took %v", node.Status().NodeName, took)
 				}
 			}
-			if err := <-ended; err != storage.ErrClosed {
+			if err := <-ended; !errors.Is(err, storage.ErrClosed) {
 				t.Errorf("lead: %v", err)
 			}
 			leaderProxy.Heal()

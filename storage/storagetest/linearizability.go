@@ -23,13 +23,12 @@ import (
 // a test of linearizability checks.
 const OperationsVariable = "OPRC_LINEARIZABILITY_OPERATIONS"
 
-// Operations is how many operations to check: the number in the environment, which
-// makes the test a long one, or short.
-func Operations(t testing.TB, short int64) (n int64, long bool) {
+// Operations is how many operations to check according to the variable, which makes
+// the test a long one.
+func Operations(t testing.TB, text string) (n int64, long bool) {
 	t.Helper()
-	text := os.Getenv(OperationsVariable)
 	if text == "" {
-		return short, false
+		return 0, false
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n <= 0 {
@@ -72,7 +71,7 @@ var registers = porcupine.Model{
 	},
 }
 
-// Operation of a client is given this long.
+// operationTimeout is how long a client waits for one operation.
 const operationTimeout = time.Second
 
 // operationsPerRegister is after how many operations clients go on to other
