@@ -76,6 +76,9 @@ func (s *Server) handleReadyz(rq request) error {
 		answer.Ready, answer.Reason = false, "draining: this node is shutting down"
 	case !st.Ready:
 		answer.Reason = orElse(st.Reason, "the store is not ready")
+	case s.deps.NotReady != nil:
+		answer.Reason = s.deps.NotReady(rq.ctx)
+		answer.Ready = answer.Reason == ""
 	}
 	code := fasthttp.StatusOK
 	if !answer.Ready {

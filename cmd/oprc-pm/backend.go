@@ -31,6 +31,8 @@ type backend struct {
 	// faulted is closed when the driver stopped itself, fault says why.
 	faulted <-chan struct{}
 	fault   func() error
+	// tempDir is for files that need not survive; nil: the system's.
+	tempDir func() (string, error)
 	// Addresses that others use; empty without others.
 	clusterAddr, gossipAddr string
 }
@@ -65,6 +67,7 @@ func raftBackend(ctx context.Context, cfg config.Config, httpAddr string, logger
 		close:       node.Shutdown,
 		faulted:     node.Done(),
 		fault:       node.Err,
+		tempDir:     node.TempDir,
 		clusterAddr: node.ClusterAddr(),
 		gossipAddr:  node.GossipAddr(),
 	}, nil

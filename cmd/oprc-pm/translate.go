@@ -51,6 +51,7 @@ func clusterConfig(c config.Config, httpAddr string) cluster.Config {
 func httpConfig(c config.Config) httpapi.Config {
 	hc := httpapi.DefaultConfig()
 	hc.MaxBodyBytes = c.Server.MaxBodyBytes
+	hc.MaxRestoreBytes = c.Backup.MaxRestoreBytes
 	hc.MaxHeaderBytes = c.Server.MaxHeaderBytes
 	hc.ReadTimeout = c.Server.ReadTimeout
 	hc.WriteTimeout = c.Server.WriteTimeout

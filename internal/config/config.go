@@ -13,6 +13,7 @@ type Config struct {
 	Storage       Storage       `yaml:"storage"`
 	CRM           CRM           `yaml:"crm"`
 	Packages      Packages      `yaml:"packages"`
+	Backup        Backup        `yaml:"backup"`
 	Observability Observability `yaml:"observability"`
 }
 
@@ -285,6 +286,7 @@ func DefaultConfig() Config {
 			},
 		},
 		CRM:           DefaultCRM(),
+		Backup:        DefaultBackup(),
 		Observability: Observability{LogLevel: "info", LogFormat: LogText},
 	}
 }

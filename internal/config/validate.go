@@ -18,6 +18,7 @@ func (c *Config) Validate() error {
 	v.cluster(c)
 	v.storage(c)
 	v.crm(c)
+	v.backup(c.Backup)
 	v.observability(c)
 	return errors.Join(v.errs...)
 }
