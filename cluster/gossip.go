@@ -117,6 +117,8 @@ func (g *gossip) listConfig(cfg Config, network Network) (*memberlist.Config, er
 		mc.PushPullInterval = 500 * time.Millisecond
 		mc.SuspicionMult = 2
 		mc.TCPTimeout = time.Second
+		// Whoever is dead is soon not even told so.
+		mc.GossipToTheDeadTime = 100 * time.Millisecond
 	}
 	transport, err := openGossipTransport(g.ctx, bind, port, network, mc.Logger)
 	if err != nil {
@@ -311,6 +313,27 @@ func openGossipTransport(ctx context.Context, bind string, port int, network Net
 		}
 	}
 	return nil, last
+}
+
+// packetFilter is a Network that also decides which packets of gossip pass: the
+// listeners are the library's, so tests could not cut gossip otherwise.
+type packetFilter interface {
+	// Passes reports whether a packet may be sent to addr, HOST:PORT.
+	Passes(addr string) bool
+}
+
+// WriteToAddress implements memberlist.NodeAwareTransport. What a filter holds
+// back is lost, as packets are.
+func (t *gossipTransport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	if filter, ok := t.network.(packetFilter); ok && !filter.Passes(a.Addr) {
+		return time.Now(), nil
+	}
+	return t.NetTransport.WriteToAddress(b, a)
+}
+
+// WriteTo implements memberlist.Transport.
+func (t *gossipTransport) WriteTo(b []byte, addr string) (time.Time, error) {
+	return t.WriteToAddress(b, memberlist.Address{Addr: addr})
 }
 
 // DialTimeout implements memberlist.Transport.
