@@ -130,6 +130,32 @@ func TestRemoveLivingNode(t *testing.T) {
 	}
 }
 
+// A server that is struck off while it is cut off does not know that it is. When
+// it is back it neither unseats the leader nor is added again by the gossip that
+// never lost it.
+func TestRemovedNodeDoesNotDisturb(t *testing.T) {
+	c := testcluster.New(t, 3)
+	leader := c.Leader(t)
+	i := others(c, leader)[0]
+	c.Partition(i)
+	if err := c.Node(leader).Remove(ctxFor(t, 20*time.Second), c.Node(i).ID(), false); err != nil {
+		t.Fatal(err)
+	}
+	before := c.Node(leader).Status()
+	c.Heal()
+	holdsFor(t, 3*time.Second, func() error {
+		if now := c.Node(leader).Status(); now.Term != before.Term || now.Role != before.Role {
+			return fmt.Errorf("the leader is %s in term %d, was %s in term %d", now.Role, now.Term, before.Role, before.Term)
+		}
+		if got := len(c.Node(leader).ConfiguredAddrs()); got != 2 {
+			return fmt.Errorf("%d servers, want 2", got)
+		}
+		return nil
+	})
+	mustPut(t, c.Node(leader), "p", "1")
+	c.Forget(i)
+}
+
 // Join meets nodes that this one was not told of.
 func TestJoinAtRunTime(t *testing.T) {
 	c := testcluster.New(t, 3)

@@ -77,6 +77,7 @@ var libraries = []library{
 	{module: "github.com/hashicorp/raft", rooms: []string{"fsm", "cluster"}},
 	{module: "github.com/hashicorp/raft-boltdb/v2", rooms: []string{"cluster"}},
 	{module: "github.com/hashicorp/raft-wal", rooms: []string{"cluster"}},
+	{module: "github.com/hashicorp/raft-autopilot", rooms: []string{"cluster"}},
 	{module: "github.com/hashicorp/memberlist", rooms: []string{"cluster"}},
 	{module: "github.com/hashicorp/go-hclog", rooms: []string{"cluster"}},
 	{module: "go.etcd.io/bbolt", rooms: []string{"storage/bolt", "cluster"}},
