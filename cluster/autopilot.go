@@ -81,12 +81,12 @@ func (n *Node) runAutopilot(ctx context.Context, _ uint64) {
 // AutopilotConfig implements autopilot.ApplicationIntegration.
 func (p *pilot) AutopilotConfig() *autopilot.Config {
 	return &autopilot.Config{
-		// Whether a server that is merely dead goes is decided by the promoter; one
-		// that was replaced always does.
+		// Who goes, and how many must stay, is the promoter's decision: a server
+		// that was replaced goes in any case.
 		CleanupDeadServers:      true,
+		MinQuorum:               1,
 		LastContactThreshold:    p.cfg.LastContactThreshold,
 		MaxTrailingLogs:         p.cfg.MaxTrailingLogs,
-		MinQuorum:               uint(p.minQuorum(voters(p.servers()))), //nolint:gosec // never negative
 		ServerStabilizationTime: p.cfg.ServerStabilizationTime,
 	}
 }
@@ -203,11 +203,15 @@ func (p *pilot) KnownServers() map[raft.ServerID]*autopilot.Server {
 		}
 		if p.gone(servers, s) != "" {
 			known.NodeStatus = autopilot.NodeFailed
+			known.Meta = map[string]string{metaSuccessor: p.successor(servers, s)}
 		}
 		out[s.ID] = known
 	}
 	return out
 }
+
+// metaSuccessor names, in a dead server's Meta, the voter that replaced it.
+const metaSuccessor = "successor"
 
 // gone says why a server is not coming back, or "". Gossip alone never makes it
 // so, and while gossip holds it alive it is not.
@@ -316,27 +320,23 @@ func (m *promoter) FilterFailedServerRemovals(c *autopilot.Config, s *autopilot.
 			steady++
 		}
 	}
-	switch {
-	case len(failed.FailedNonVoters) > 0:
+	if len(failed.FailedNonVoters) > 0 {
 		return &autopilot.FailedServers{FailedNonVoters: failed.FailedNonVoters[:1]}
-	case len(failed.FailedVoters) > 0 && voters-1 >= m.pilot.minQuorum(voters) && steady >= quorum(voters):
-		return &autopilot.FailedServers{FailedVoters: failed.FailedVoters[:1]}
+	}
+	if steady < quorum(voters) {
+		return &autopilot.FailedServers{}
+	}
+	for _, server := range failed.FailedVoters {
+		// With its successor the cluster is as large as it was meant to be.
+		if server.Meta[metaSuccessor] != "" || voters-1 >= m.pilot.minQuorum(voters) {
+			return &autopilot.FailedServers{FailedVoters: []*autopilot.Server{server}}
+		}
 	}
 	return &autopilot.FailedServers{}
 }
 
 // quorum is how many of a number of voters are a majority.
 func quorum(voters int) int { return voters/2 + 1 }
-
-func voters(servers []raft.Server) int {
-	n := 0
-	for _, s := range servers {
-		if s.Suffrage == raft.Voter {
-			n++
-		}
-	}
-	return n
-}
 
 // pilotRaft is Raft as the library may change it: every change goes the way that
 // all others go.

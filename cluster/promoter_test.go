@@ -29,16 +29,20 @@ func TestFilterFailedServerRemovals(t *testing.T) {
 		gone      []int
 		voters    int
 		nonVoters int
+		// replaced: those that are gone have successors.
+		replaced bool
 	}{
-		{"one of three, two stay", 3, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long)}, []int{2}, 1, 0},
-		{"one of two", 1, []*autopilot.ServerState{voter(true, long), voter(false, long)}, []int{1}, 0, 0},
-		{"two of five go one by one", 5, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(true, long), voter(false, long), voter(false, long)}, []int{3, 4}, 1, 0},
-		{"another is unhealthy", 5, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(true, long), voter(false, long), voter(false, long)}, []int{4}, 0, 0},
-		{"another is healthy only now", 3, []*autopilot.ServerState{voter(true, long), voter(true, time.Now()), voter(false, long)}, []int{2}, 0, 0},
-		{"a new replica is not steady yet", 3, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long), nonvoter(true, time.Now())}, []int{2}, 0, 0},
-		{"three of five", 5, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long), voter(false, long), voter(false, long)}, []int{2, 3, 4}, 0, 0},
-		{"below a majority of the founders", 5, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long)}, []int{2}, 0, 0},
-		{"a dead replica goes first", 3, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long), nonvoter(false, long)}, []int{2, 3}, 0, 1},
+		{"one of three, two stay", 3, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long)}, []int{2}, 1, 0, false},
+		{"one of two", 1, []*autopilot.ServerState{voter(true, long), voter(false, long)}, []int{1}, 0, 0, false},
+		{"two of five go one by one", 5, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(true, long), voter(false, long), voter(false, long)}, []int{3, 4}, 1, 0, false},
+		{"another is unhealthy", 5, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(true, long), voter(false, long), voter(false, long)}, []int{4}, 0, 0, false},
+		{"another is healthy only now", 3, []*autopilot.ServerState{voter(true, long), voter(true, time.Now()), voter(false, long)}, []int{2}, 0, 0, false},
+		{"a new replica is not steady yet", 3, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long), nonvoter(true, time.Now())}, []int{2}, 0, 0, false},
+		{"three of five", 5, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long), voter(false, long), voter(false, long)}, []int{2, 3, 4}, 0, 0, false},
+		{"below a majority of the founders", 5, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long)}, []int{2}, 0, 0, false},
+		{"below it, but replaced", 9, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(true, long), voter(false, long)}, []int{3}, 1, 0, true},
+		{"replaced while another is unstable", 3, []*autopilot.ServerState{voter(true, long), voter(true, time.Now()), voter(true, long), voter(false, long)}, []int{3}, 0, 0, true},
+		{"a dead replica goes first", 3, []*autopilot.ServerState{voter(true, long), voter(true, long), voter(false, long), nonvoter(false, long)}, []int{2, 3}, 0, 1, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -51,6 +55,9 @@ func TestFilterFailedServerRemovals(t *testing.T) {
 			failed := &autopilot.FailedServers{}
 			for _, i := range tt.gone {
 				server := &autopilot.Server{ID: raft.ServerID(fmt.Sprint(i))}
+				if tt.replaced {
+					server.Meta = map[string]string{metaSuccessor: "0"}
+				}
 				if tt.servers[i].State == autopilot.RaftVoter {
 					failed.FailedVoters = append(failed.FailedVoters, server)
 				} else {

@@ -72,7 +72,7 @@ func (p *program) printHealth(state storage.ClusterState) {
 			contact = (time.Duration(s.LastContactMS) * time.Millisecond).String()
 		}
 		why := s.Reason
-		if s.Leaving {
+		if s.Leaving && why == "" {
 			why = "leaving"
 		}
 		t.rows = append(t.rows, []string{s.Name, string(s.Role), yesNo(s.Voter), yesNo(s.Healthy), contact,

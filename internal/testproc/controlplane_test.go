@@ -67,6 +67,7 @@ func TestControlPlaneCommands(t *testing.T) {
 	want(1, "3 voters, failure tolerance 0", "health", at(c.Nodes[0]))
 	want(4, "which is no majority", "leave", at(c.Nodes[1]))
 	want(0, "node/node-2 removed", "remove", "node-2", at(c.Nodes[0]))
+	c.waitServers(t, 2)
 	want(0, "2 voters, failure tolerance 0", "health", at(c.Nodes[0]))
 	want(0, "node/node-1 removed", "remove", "node-1", at(c.Nodes[0]))
 	if code := c.Nodes[1].Wait(t, 20*time.Second); code != 0 {
