@@ -151,8 +151,9 @@ func TestDeadServerIsRemoved(t *testing.T) {
 		}
 		return nil
 	})
-	if took := time.Since(begin); took < threshold {
-		t.Errorf("it went after %s, want at least %s", took, threshold)
+	// It may have answered for the last time one round before it died.
+	if took, least := time.Since(begin), threshold-2*c.Config(dead).Autopilot.Interval; took < least {
+		t.Errorf("it went after %s, want at least %s", took, least)
 	}
 	if s, ok := serverIn(health(t, c.Node(leader)), c.Node(rebooting).ID()); !ok || !s.Voter {
 		t.Errorf("the node that rebooted is %+v, want a voter", s)
