@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"io"
 	"os"
+	"runtime/debug"
+	"syscall"
 )
 
 // VerifyFile checks the structure of any bbolt file without bbolt, which does not
@@ -23,16 +24,19 @@ func VerifyFile(path string) (err error) {
 			err = fmt.Errorf("verify %s: %w", path, err)
 		}
 	}()
-	file, err := os.Open(path)
+	// A page that the disk cannot read shows as a fault of the mapping.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("it cannot be read: %v", cause)
+		}
+	}()
+	data, unmap, err := mapFile(path)
 	if err != nil {
 		return err
 	}
-	defer file.Close() // only read
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	v := verifier{file: file, size: info.Size()}
+	defer unmap()
+	v := verifier{data: data}
 	if err := v.readMetas(); err != nil {
 		return err
 	}
@@ -40,6 +44,23 @@ func VerifyFile(path string) (err error) {
 		return err
 	}
 	return v.tree(v.root, 0, nil, nil)
+}
+
+// mapFile maps a file as it is now. Of a big file only heads and keys are read.
+func mapFile(path string) (data []byte, unmap func(), err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer file.Close() // only read; the mapping stays
+	info, err := file.Stat()
+	if err != nil || info.Size() == 0 {
+		return nil, func() {}, err
+	}
+	if data, err = syscall.Mmap(int(file.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED); err != nil {
+		return nil, nil, fmt.Errorf("map it: %w", err)
+	}
+	return data, func() { _ = syscall.Munmap(data) }, nil // nothing was written
 }
 
 // The layout of bbolt's pages, in the byte order of the machine.
@@ -66,34 +87,23 @@ const (
 var native = binary.NativeEndian
 
 type verifier struct {
-	file io.ReaderAt
-	size int64
+	data []byte
 
-	pageSize       int64
+	pageSize       uint64
 	root, freeList uint64
 	pages          uint64 // the first page number that is not in use
 	// used marks every page that was met: none may be met twice.
 	used []uint64
-	// window is the part of the file that was read last, beginning at windowAt:
-	// pages that follow each other in a tree mostly do so in the file.
-	window   []byte
-	windowAt int64
-	// spare are buffers of single pages to be used again.
-	spare [][]byte
 }
-
-// windowBytes is how much is read at once.
-const windowBytes = 128 << 10
 
 // readMetas reads both meta pages. Both are whole in a file that was closed or left
 // by a process that crashed: one that is not was damaged later, and bbolt would
 // silently go on with what the file held before its last transaction.
 func (v *verifier) readMetas() error {
-	first := make([]byte, pageHead+metaBytes)
-	if _, err := v.file.ReadAt(first, 0); err != nil {
-		return fmt.Errorf("it has %d bytes and no meta page: %w", v.size, short(err))
+	if len(v.data) < pageHead+metaBytes {
+		return fmt.Errorf("it has %d bytes and no meta page", len(v.data))
 	}
-	v.pageSize = int64(native.Uint32(first[pageHead+8:]))
+	v.pageSize = uint64(native.Uint32(v.data[pageHead+8:]))
 	if v.pageSize < 1024 || v.pageSize > 1<<16 || v.pageSize&(v.pageSize-1) != 0 {
 		return fmt.Errorf("meta page 0 is damaged: page size %d", v.pageSize)
 	}
@@ -107,8 +117,8 @@ func (v *verifier) readMetas() error {
 			newest, v.root, v.freeList, v.pages = tx.id, tx.root, tx.freeList, tx.pages
 		}
 	}
-	if v.pages < 3 || v.pages > uint64(v.size/v.pageSize) {
-		return fmt.Errorf("it ends after %d of %d pages: its end is missing", v.size/v.pageSize, v.pages)
+	if there := uint64(len(v.data)) / v.pageSize; v.pages < 3 || v.pages > there {
+		return fmt.Errorf("it ends after %d of %d pages: its end is missing", there, v.pages)
 	}
 	v.used = make([]uint64, (v.pages+63)/64)
 	v.used[0] = 3
@@ -118,11 +128,11 @@ func (v *verifier) readMetas() error {
 type metaOfTx struct{ id, root, freeList, pages uint64 }
 
 func (v *verifier) readMeta(id uint64) (m metaOfTx, err error) {
-	page := make([]byte, pageHead+metaBytes)
-	if _, err := v.file.ReadAt(page, int64(id)*v.pageSize); err != nil {
-		return m, short(err)
+	if uint64(len(v.data)) < id*v.pageSize+pageHead+metaBytes {
+		return m, errors.New("the file ends before it")
 	}
-	body := page[pageHead:]
+	page := v.data[id*v.pageSize:]
+	body := page[pageHead : pageHead+metaBytes]
 	sum := fnv.New64a()
 	_, _ = sum.Write(body[:metaBytes-8]) // never fails
 	switch {
@@ -132,7 +142,7 @@ func (v *verifier) readMeta(id uint64) (m metaOfTx, err error) {
 		return m, errors.New("unknown magic or version")
 	case native.Uint64(body[metaBytes-8:]) != sum.Sum64():
 		return m, errors.New("its checksum differs")
-	case int64(native.Uint32(body[8:])) != v.pageSize:
+	case uint64(native.Uint32(body[8:])) != v.pageSize:
 		return m, errors.New("its page size differs")
 	}
 	return metaOfTx{
@@ -146,10 +156,7 @@ func (v *verifier) read(id uint64) ([]byte, error) {
 	if id < 2 || id >= v.pages {
 		return nil, fmt.Errorf("page %d is outside the file", id)
 	}
-	head, err := v.readPage(int64(id) * v.pageSize)
-	if err != nil {
-		return nil, fmt.Errorf("page %d: %w", id, short(err))
-	}
+	head := v.data[id*v.pageSize:]
 	if got := native.Uint64(head); got != id {
 		return nil, fmt.Errorf("page %d is damaged: it says that it is page %d", id, got)
 	}
@@ -163,44 +170,7 @@ func (v *verifier) read(id uint64) ([]byte, error) {
 		}
 		v.used[i/64] |= 1 << (i % 64)
 	}
-	if more == 0 {
-		return head, nil
-	}
-	page := make([]byte, int64(more+1)*v.pageSize)
-	if _, err := v.file.ReadAt(page, int64(id)*v.pageSize); err != nil {
-		return nil, fmt.Errorf("page %d: %w", id, short(err))
-	}
-	return page, nil
-}
-
-// readPage reads one page by way of the window.
-func (v *verifier) readPage(at int64) ([]byte, error) {
-	if v.window == nil || at < v.windowAt || at+v.pageSize > v.windowAt+int64(len(v.window)) {
-		if v.window == nil {
-			v.window = make([]byte, windowBytes)
-		}
-		v.window, v.windowAt = v.window[:windowBytes], at
-		n, err := v.file.ReadAt(v.window, at)
-		v.window = v.window[:n]
-		if int64(n) < v.pageSize {
-			return nil, err
-		}
-	}
-	var page []byte
-	if n := len(v.spare); n > 0 {
-		page, v.spare = v.spare[n-1], v.spare[:n-1]
-	} else {
-		page = make([]byte, v.pageSize)
-	}
-	copy(page, v.window[at-v.windowAt:])
-	return page, nil
-}
-
-// release gives the buffer of a page back.
-func (v *verifier) release(page []byte) {
-	if int64(len(page)) == v.pageSize {
-		v.spare = append(v.spare, page)
-	}
+	return head[: (more+1)*v.pageSize : (more+1)*v.pageSize], nil
 }
 
 func (v *verifier) freelist() error {
@@ -241,7 +211,6 @@ func (v *verifier) tree(id uint64, depth int, low, high []byte) error {
 	if err != nil {
 		return err
 	}
-	defer v.release(page)
 	if err := v.page(page, depth, low, high); err != nil {
 		return fmt.Errorf("page %d is damaged: %w", id, err)
 	}
@@ -350,12 +319,4 @@ func (c *checkedPage) child(i int) uint64 {
 
 func (c *checkedPage) bucket(i int) bool {
 	return native.Uint32(c.page[pageHead+i*elementHead:])&bucketElement != 0
-}
-
-// short words the end of a file as what it is here.
-func short(err error) error {
-	if errors.Is(err, io.EOF) {
-		return errors.New("the file ends before it")
-	}
-	return err
 }
