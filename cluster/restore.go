@@ -19,9 +19,9 @@ import (
 const (
 	// restoreTimeout bounds a restore on the leader.
 	restoreTimeout = 10 * time.Minute
-	// raisePatience is how long voters get to catch up before their index is raised,
-	// and to follow afterwards.
-	raisePatience = 30 * time.Second
+	// raisePatience, in IOTimeouts, is how long voters get to catch up before their
+	// index is raised, and to follow afterwards.
+	raisePatience = 3
 	raisePause    = 20 * time.Millisecond
 	// raiseFile is there while the index is being raised.
 	raiseFile = "raise.json"
@@ -199,7 +199,7 @@ func (n *Node) restoreSnapshot(path string, size int64, index uint64) error {
 
 // awaitVoters waits until every voter has applied index.
 func (n *Node) awaitVoters(ctx context.Context, index uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, raisePatience)
+	ctx, cancel := context.WithTimeout(ctx, raisePatience*n.cfg.IOTimeout)
 	defer cancel()
 	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
 		if s.Suffrage != raft.Voter {
