@@ -74,13 +74,14 @@ func (s *Store) commitOnce(ctx context.Context, ops []*op) (outcome, error) {
 
 // succeed shows and answers a committed entry.
 func (s *Store) succeed(ctx context.Context, ops []*op, e *entry, revision int64) (outcome, error) {
-	s.turnTaken = false
+	s.endTurn()
 	e.next.revision = revision
 	if !s.publishOwn(e, ops) {
 		// The watch was faster, or the copy was loaded anew, perhaps without this
 		// entry: who is answered must find it here.
 		if err := s.waitRevision(ctx, revision); err != nil {
-			for _, o := range ops {
+			for i, o := range ops {
+				o.try(e.results, i)
 				o.sent = true
 			}
 			return uncertain, err
@@ -101,6 +102,11 @@ func (s *Store) succeed(ctx context.Context, ops []*op, e *entry, revision int64
 func (s *Store) propose(ops []*op) (e *entry, r request, out outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.current.Load().head.Staged != "" {
+		// It came since this was looked after. An entry on top of it would leave it
+		// unsettled for ever.
+		return nil, request{}, answered
+	}
 	e, err := s.build(ops)
 	if err != nil {
 		err = fmt.Errorf("apply commands: %w", errors.Join(err, s.machine.Load(s.current.Load().tree)))
@@ -136,7 +142,8 @@ func (s *Store) propose(ops []*op) (e *entry, r request, out outcome) {
 	}
 	s.speculative = e
 	more := ops[0].extra
-	if s.turnTaken {
+	s.turn.large = e.parts != nil
+	if s.turn.taken {
 		more = append(more[:len(more):len(more)], clientv3.OpDelete(s.turnKey()))
 	}
 	r = e.request(s.keys, s.seen, more)
@@ -222,37 +229,37 @@ func (s *Store) failed(ctx context.Context, ops []*op, e *entry, err error) (out
 	case refused:
 		// etcd may say so of a transaction that it has carried out: that it has no
 		// space left, of the one that took the last. The head tells.
-		if s.unchanged(ctx, e.base) {
-			giveUp(ops, err, refusedError(err))
-			return answered, err
+		if at, known := s.headRevision(ctx); known {
+			if at == e.base.revision {
+				giveUp(ops, err, refusedError(err))
+				return answered, err
+			}
+			// This entry, or another one. The copy will tell.
+			for i, o := range ops {
+				o.try(e.results, i)
+			}
+			return s.catchUpTo(ctx, e.base, at)
 		}
 	}
 	for i, o := range ops {
-		if !o.sent && o.proposal.Command != nil {
-			o.repeated = e.results[i].Duplicate
-		}
+		o.try(e.results, i)
 		o.sent = true
-		if o.candidacy > 0 {
-			// The next attempt is another term, and no repetition.
-			o.proposal.ID = newRequestID()
-		}
 	}
 	return uncertain, err
 }
 
-// unchanged says that the head in etcd is still that of base, so that no transaction
-// which etcd has answered, and which depended on base, was carried out.
-func (s *Store) unchanged(ctx context.Context, base *version) bool {
+// headRevision asks etcd of which revision the head is; 0 without one.
+func (s *Store) headRevision(ctx context.Context) (revision int64, known bool) {
 	ctx, cancel := s.attempt(ctx)
 	defer cancel()
 	resp, err := s.client.Get(ctx, s.keys.of(headKey))
-	switch {
-	case err != nil:
-		return false
-	case len(resp.Kvs) == 0:
-		return base.revision == 0
+	if err != nil {
+		return 0, false
 	}
-	return resp.Kvs[0].ModRevision == base.revision
+	if len(resp.Kvs) > 0 {
+		revision = resp.Kvs[0].ModRevision
+	}
+	return revision, true
 }
 
 var errForeign = errors.New("a document was written by somebody else, or the condition of a repair does not hold any more")
@@ -264,16 +271,22 @@ func (s *Store) catchUp(ctx context.Context, ops []*op, base *version, resp *cli
 		at = kvs[0].ModRevision
 	}
 	switch {
-	case at > base.revision:
-		return overtaken, s.waitRevision(ctx, at)
-	case at < base.revision:
-		s.demandReload(fmt.Errorf("the head in etcd is of revision %d, and was of %d", at, base.revision))
-		return uncertain, errors.New("etcd went back in time")
+	case at != base.revision:
+		return s.catchUpTo(ctx, base, at)
 	case ops[0].repairing():
 		ops[0].finish(storage.Result{}, errForeign)
 		return answered, errForeign
 	}
 	return uncertain, errForeign
+}
+
+// catchUpTo waits until the copy shows the head of a revision that is not that of base.
+func (s *Store) catchUpTo(ctx context.Context, base *version, revision int64) (outcome, error) {
+	if revision < base.revision {
+		s.demandReload(fmt.Errorf("the head in etcd is of revision %d, and was of %d", revision, base.revision))
+		return uncertain, errors.New("etcd went back in time")
+	}
+	return overtaken, s.waitRevision(ctx, revision)
 }
 
 // abandon takes back what the machine learnt from an entry, unless the follower has.

@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -17,6 +18,19 @@ const (
 	retryMin = 20 * time.Millisecond
 	retryMax = 2 * time.Second
 )
+
+// backOff is the pause after so many failures before the last one.
+func backOff(failures int) time.Duration {
+	return wait.Jitter(min(retryMin<<min(failures, 10), retryMax), 0.3)
+}
+
+// repeated is the level of a message about a failure: a trouble that lasts is told once.
+func repeated(failures int) slog.Level {
+	if failures == 0 {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
 
 // maxAttempt bounds one request to etcd, if Config.RequestTimeout is not shorter.
 // The next attempt goes to another member.
@@ -92,9 +106,9 @@ func (s *Store) commitAll(ctx context.Context, ops []*op) {
 			s.takeTurn(ctx, conflicts)
 		case uncertain:
 			s.metrics.retries.Inc()
+			s.logger.Log(ctx, repeated(failures), "etcd committed nothing that it tells of; trying again", "err", err, "attempt", failures+1)
+			wait.For(ctx, backOff(failures))
 			failures++
-			s.logger.Warn("etcd committed nothing that it tells of; trying again", "err", err, "attempt", failures)
-			wait.For(ctx, wait.Jitter(min(retryMin<<min(failures-1, 10), retryMax), 0.3))
 		}
 	}
 }

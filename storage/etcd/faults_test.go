@@ -88,6 +88,7 @@ func TestCompactionWhileCutOff(t *testing.T) {
 	servers := testetcd.Start(t, 1)
 	cfg := config(servers, "/compaction")
 	other := open(t, cfg, "other")
+	leads(t, other)
 	node, proxy := behind(t, servers, cfg, "node")
 	put(t, other, "p", "1")
 	wantValue(t, node, "p", "1")

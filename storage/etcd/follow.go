@@ -31,13 +31,13 @@ func (s *Store) runFollower(ctx context.Context) {
 			failures = 0
 		}
 		s.trouble(err)
-		s.logger.Warn("the watch on etcd ended; beginning again", "err", err, "revision", s.followed.Load())
+		s.logger.Log(ctx, repeated(failures), "the watch on etcd ended; beginning again", "err", err, "revision", s.followed.Load())
 		if errors.Is(err, rpctypes.ErrCompacted) || errors.Is(err, errDiverged) {
 			s.catchUpAnew(ctx)
 		} else {
 			s.stuck.Store(&err)
 		}
-		wait.For(ctx, wait.Jitter(min(retryMin<<min(failures, 10), retryMax), 0.3))
+		wait.For(ctx, backOff(failures))
 	}
 }
 
@@ -52,7 +52,7 @@ func (s *Store) catchUpAnew(ctx context.Context) {
 		if failures == 0 {
 			s.logger.Error("the state could not be loaded again; trying on", "err", err)
 		}
-		wait.For(ctx, wait.Jitter(min(5*retryMin<<min(failures, 10), retryMax), 0.3))
+		wait.For(ctx, backOff(failures+2))
 	}
 }
 

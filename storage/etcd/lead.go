@@ -22,11 +22,14 @@ import (
 
 // runLeadership stands for leadership until the store closes.
 func (s *Store) runLeadership(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := s.leadOnce(ctx); err != nil && ctx.Err() == nil {
-			s.logger.Warn("the election was left", "err", err)
-			wait.For(ctx, wait.Jitter(retryMin*5, 0.5))
+	for failures := 0; ctx.Err() == nil; failures++ {
+		err := s.leadOnce(ctx)
+		if err == nil {
+			failures = 0
+			continue
 		}
+		s.logger.Log(ctx, repeated(failures), "the election was left", "err", err)
+		wait.For(ctx, backOff(failures))
 	}
 }
 
@@ -164,7 +167,7 @@ func (s *Store) establish(ctx context.Context, revision uint64) (uint64, error) 
 		if err == nil {
 			return o.term, nil
 		}
-		if !wait.For(ctx, wait.Jitter(min(retryMin<<min(failures, 6), retryMax), 0.3)) {
+		if !wait.For(ctx, backOff(failures)) {
 			return 0, fmt.Errorf("begin the term: %w", errors.Join(err, context.Cause(ctx)))
 		}
 	}

@@ -1,6 +1,7 @@
 package etcd_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/oprc/oprc-pm/internal/testetcd"
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
+	"github.com/oprc/oprc-pm/storage/backup"
 	"github.com/oprc/oprc-pm/storage/storagetest"
 )
 
@@ -99,14 +101,8 @@ func TestTermsAreNeverShared(t *testing.T) {
 	}
 	for round := 1; round <= 6; round++ {
 		eventually(t, fmt.Sprint("run ", round), func() bool { return count() >= round })
-		for _, node := range nodes {
-			if node.Status().Role == storage.RoleLeader {
-				if err := node.Resign(ctx); err != nil {
-					t.Errorf("resign: %v", err)
-				}
-				break
-			}
-		}
+		leader := someLeads(t, nodes...)
+		eventually(t, "leadership is handed over", func() bool { return leader.Resign(ctx) == nil })
 	}
 	for _, node := range nodes {
 		if err := node.Close(); err != nil {
@@ -180,4 +176,45 @@ func TestCandidacyIsRemoved(t *testing.T) {
 		st := node.Status()
 		return st.Role == storage.RoleLeader && st.Term > term
 	})
+}
+
+// TestRestoreFencesTheRun restores a backup through another node than the leader: what
+// the run of before still sends is rejected, and the next one has another term.
+func TestRestoreFencesTheRun(t *testing.T) {
+	t.Parallel()
+	servers := testetcd.Start(t, 1)
+	cfg := config(servers, "/restore-fence")
+	leader := open(t, cfg, "leader")
+	leads(t, leader)
+	terms := make(chan uint64, 8)
+	ctx := within(t, patience)
+	var all sync.WaitGroup
+	all.Go(func() {
+		_ = leader.Lead(ctx, func(ctx context.Context, term uint64) {
+			terms <- term
+			<-ctx.Done()
+		})
+	})
+	term := <-terms
+	other := open(t, cfg, "other")
+	put(t, other, "p", "saved")
+	var file bytes.Buffer
+	if _, err := backup.Save(ctx, other, &file, backup.SaveOptions{Node: "other", Driver: "etcd", Dir: t.TempDir(), At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, other, "p", "later")
+	if _, _, err := backup.Restore(ctx, other, bytes.NewReader(file.Bytes()), backup.RestoreOptions{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := leader.Apply(ctx, storage.Request{Command: storagetest.PutRegister("p", "by the run of before"), LeaderTerm: term})
+	wantCode(t, err, model.CodeConflict)
+	if next := <-terms; next <= term {
+		t.Errorf("term %d follows %d", next, term)
+	}
+	wantValue(t, leader, "p", "saved")
+	sameState(t, leader, other, open(t, cfg, "fresh"))
+	if err := leader.Close(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
 }

@@ -32,9 +32,10 @@ type op struct {
 	state atomic.Int32
 	// left: the caller does not wait any more.
 	left atomic.Bool
-	// sent: an attempt may have been committed. repeated: the client had sent the
-	// same request before. finished: done is closed. All are the committer's.
-	sent, repeated, finished bool
+	// tried: an attempt was, or may have been, committed, which the copy will show.
+	// sent: it may be committed later still. repeated: the client had sent the same
+	// request before. finished: done is closed. All are the committer's.
+	tried, sent, repeated, finished bool
 	// result and err are set before done is closed.
 	result storage.Result
 	err    error
@@ -70,9 +71,22 @@ func (o *op) restoring() bool {
 	return restores
 }
 
+// try notes an attempt of which it is not known what came of it. The op's result in it
+// is the one at i, if it has a command.
+func (o *op) try(results []storage.Result, i int) {
+	if !o.tried && o.proposal.Command != nil {
+		o.repeated = results[i].Duplicate
+	}
+	o.tried = true
+	if o.candidacy > 0 {
+		// The next attempt is another term, and no repetition.
+		o.proposal.ID = newRequestID()
+	}
+}
+
 func (o *op) finish(result storage.Result, err error) {
 	// A repetition of ours is no repetition of the client's.
-	if o.sent && !o.repeated {
+	if o.tried && !o.repeated {
 		result.Duplicate = false
 	}
 	o.result, o.err, o.finished = result, err, true

@@ -165,6 +165,7 @@ func TestPasswordAndTLS(t *testing.T) {
 		cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{u}, []url.URL{u}
 		cfg.ClientTLSInfo.CertFile, cfg.ClientTLSInfo.KeyFile = certFile, keyFile
 		cfg.EnableGRPCGateway = false
+		cfg.BcryptCost = 4
 	})
 	trust := &tls.Config{RootCAs: ca.Pool()}
 	admin, err := clientv3.New(clientv3.Config{Endpoints: servers.Endpoints(), TLS: trust, DialTimeout: patience})
@@ -174,7 +175,7 @@ func TestPasswordAndTLS(t *testing.T) {
 	defer admin.Close()
 	grant(t, admin)
 	cfg := config(servers, "/secret")
-	cfg.RequestTimeout = 3 * time.Second
+	cfg.RequestTimeout = 5 * time.Second
 	cfg.TLS = trust
 	t.Run("ok", func(t *testing.T) {
 		cfg := cfg

@@ -89,7 +89,7 @@ func (s *Store) readHead(ctx context.Context) (uint64, error) {
 			}
 			s.demandReload(err)
 		}
-		if !wait.For(ctx, wait.Jitter(min(retryMin<<min(failures, 10), retryMax), 0.3)) {
+		if !wait.For(ctx, backOff(failures)) {
 			return 0, notProposed(err, "etcd confirmed no read: %v", err)
 		}
 	}

@@ -24,7 +24,9 @@ type register struct {
 type member struct {
 	key      string
 	revision int64
-	node     Node
+	// touched is the revision that wrote the key last.
+	touched int64
+	node    Node
 }
 
 func newRegister() *register {
@@ -80,7 +82,7 @@ func (r *register) set(key string, kv *mvccpb.KeyValue, deleted bool) {
 		delete(r.of(key), key)
 		return
 	}
-	r.of(key)[key] = member{key: key, revision: kv.CreateRevision, node: decodeNode(kv.Value)}
+	r.of(key)[key] = member{key: key, revision: kv.CreateRevision, touched: kv.ModRevision, node: decodeNode(kv.Value)}
 }
 
 func (r *register) announce() {

@@ -18,12 +18,17 @@ const closeTimeout = time.Second
 // with it, until ctx ends: that is after leadership, so that no other node is elected
 // while a run of this one is still ending in good order.
 func (s *Store) runSession(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := s.holdSession(ctx); err != nil && ctx.Err() == nil {
-			s.trouble(err)
-			s.logger.Warn("no session with etcd", "err", err)
-			wait.For(ctx, wait.Jitter(s.cfg.SessionTTL/10, 0.3))
+	for failures := 0; ctx.Err() == nil; failures++ {
+		err := s.holdSession(ctx)
+		if ctx.Err() != nil {
+			return
 		}
+		if errors.Is(err, errSessionExpired) {
+			failures = 0
+		}
+		s.trouble(err)
+		s.logger.Log(ctx, repeated(failures), "no session with etcd", "err", err)
+		wait.For(ctx, backOff(failures))
 	}
 }
 

@@ -64,6 +64,7 @@ func TestLargeEntry(t *testing.T) {
 	leads(t, node)
 	other := open(t, cfg, "other")
 	deployMany(t, node, large)
+	sameState(t, node, other)
 	w := watch(t, other)
 	index := apply(t, node, storage.DeletePackage{Name: "app", Cascade: true}).Index
 	for _, n := range []*etcd.Store{node, other} {
@@ -167,6 +168,8 @@ func TestLargeEntriesGetThrough(t *testing.T) {
 	put(t, nodes[0], "p", "end")
 	sameState(t, nodes...)
 	wantParts(t, servers.Client(), nodes[0], false)
+	// What is in etcd is what the copies show.
+	sameState(t, open(t, cfg, "fresh"), nodes[0])
 }
 
 // TestPartsWithoutEntryAreSwept removes what a node left that died before it

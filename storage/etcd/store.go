@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/etcd/client/v3/concurrency"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/oprc/oprc-pm/internal/wait"
 	"github.com/oprc/oprc-pm/storage"
@@ -72,10 +73,7 @@ type Store struct {
 	leading atomic.Uint64
 	// resign asks the present leader run to end.
 	resign chan struct{}
-	// turnTaken says that the key of this node's turn is up, turnIgnored is the
-	// revision of one that was waited for long enough; both are the committer's.
-	turnTaken   bool
-	turnIgnored int64
+	turn   turn
 	// lost is why the state is not in etcd any more, stuck why the watch does not
 	// get on; nil while all is well.
 	lost, stuck atomic.Pointer[error]
@@ -170,7 +168,7 @@ func (s *Store) connect(ctx context.Context) (err error) {
 		MaxCallSendMsgSize: s.cfg.MaxBytes + 1<<20,
 		// Attempts are repeated here, where it is known why the last one failed.
 		MaxUnaryRetries: 2,
-		DialOptions:     []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},
+		DialOptions:     []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast), grpc.WithConnectParams(reconnect)},
 		Logger:          zap.NewNop(),
 	})
 	if err != nil {
@@ -193,6 +191,13 @@ func (s *Store) connect(ctx context.Context) (err error) {
 	return nil
 }
 
+// reconnect is how often a member is tried that cannot be reached. The default of the
+// transport would let a node stay away for two minutes after etcd is back.
+var reconnect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.3, MaxDelay: retryMax},
+	MinConnectTimeout: keepAlive,
+}
+
 // failFast makes a request fail while no member can be reached, with the reason,
 // where the client would wait and then tell only that time was over.
 func failFast(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -209,7 +214,9 @@ func (s *Store) reach(ctx context.Context) error {
 		if err == nil || judge(err) == refused || errors.Is(err, errBadHead) {
 			return err
 		}
-		last = err
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
 		if !wait.For(ctx, wait.Jitter(5*retryMin, 0.3)) {
 			return last
 		}
