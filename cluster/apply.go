@@ -73,7 +73,11 @@ func (n *Node) Apply(ctx context.Context, req storage.Request) (storage.Result, 
 	}
 	ctx, cancel := n.bounded(ctx)
 	defer cancel()
-	result, err := n.propose(ctx, data)
+	propose := n.propose
+	if _, ok := req.Command.(storage.CommitRestore); ok {
+		propose = n.applyRestore
+	}
+	result, err := propose(ctx, data)
 	if err != nil {
 		return storage.Result{}, err
 	}
@@ -88,11 +92,18 @@ func (n *Node) Apply(ctx context.Context, req storage.Request) (storage.Result, 
 // propose tries until some leader decided on the command or ctx ends. Sending it
 // again is safe after any failure, because the bytes carry the request id.
 func (n *Node) propose(ctx context.Context, data []byte) (storage.Result, error) {
+	return n.proposeBy(ctx, data, n.attempt)
+}
+
+// attemptFunc proposes once. hint is who leads, as the node says that refused last.
+type attemptFunc func(ctx context.Context, data []byte, hint string) (storage.Result, error)
+
+func (n *Node) proposeBy(ctx context.Context, data []byte, attempt attemptFunc) (storage.Result, error) {
 	proposed, hint := false, ""
 	pause := retryMin
 	for {
 		changed := n.changed.wait()
-		result, err := n.attempt(ctx, data, hint)
+		result, err := attempt(ctx, data, hint)
 		if err == nil {
 			return result, nil
 		}
@@ -151,6 +162,11 @@ func (n *Node) attempt(ctx context.Context, data []byte, hint string) (storage.R
 	if n.raft.State() == raft.Leader {
 		return n.tryLocal(ctx, data)
 	}
+	return n.tryLeader(ctx, framePropose, data, hint)
+}
+
+// tryLeader proposes once at the node that leads, if that is another one.
+func (n *Node) tryLeader(ctx context.Context, kind frameType, data []byte, hint string) (storage.Result, error) {
 	leader := hint
 	if leader == "" || leader == n.id.serverID {
 		leader = n.leaderID()
@@ -158,7 +174,7 @@ func (n *Node) attempt(ctx context.Context, data []byte, hint string) (storage.R
 	if leader == "" || leader == n.id.serverID {
 		return storage.Result{}, notProposed(errors.New("no leader is known"))
 	}
-	return n.tryForward(ctx, leader, data)
+	return n.tryForward(ctx, leader, kind, data)
 }
 
 // leaderID is the server id of the leader as this node knows it, or "".
@@ -191,9 +207,9 @@ func (n *Node) tryLocal(ctx context.Context, data []byte) (storage.Result, error
 }
 
 // tryForward sends the command to the leader. The receiver never sends it on.
-func (n *Node) tryForward(ctx context.Context, leader string, data []byte) (storage.Result, error) {
+func (n *Node) tryForward(ctx context.Context, leader string, kind frameType, data []byte) (storage.Result, error) {
 	n.metrics.forwarded.Inc()
-	answer, err := n.callLeader(ctx, leader, data)
+	answer, err := n.callLeader(ctx, leader, kind, data)
 	var remote *remoteError
 	switch {
 	case err == nil:
@@ -216,9 +232,9 @@ var errLeaderMoved = errors.New("another node became the leader")
 // callLeader waits for the answer of the leader no longer than until another one
 // is known: the one that was asked may have gone without a word, and with the
 // same request id it is safe to ask the next.
-func (n *Node) callLeader(ctx context.Context, leader string, data []byte) ([]byte, error) {
+func (n *Node) callLeader(ctx context.Context, leader string, kind frameType, data []byte) ([]byte, error) {
 	before := n.leaderID()
-	c := n.client.start(leader, laneBulk, framePropose, data, nil)
+	c := n.client.start(leader, laneBulk, kind, data, nil)
 	for {
 		changed := n.changed.wait()
 		if now := n.leaderID(); now != "" && now != before && now != leader {

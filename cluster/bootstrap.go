@@ -135,8 +135,10 @@ func (n *Node) tryBootstrap(ctx context.Context) error {
 	return n.found(request, addrs)
 }
 
-// founders returns the sorted ids of the nodes that may found a cluster: exactly
-// as many as expected, all fresh, all of the same mind.
+// founders returns the sorted ids of the nodes that may found a cluster: as many
+// as expected, all fresh, all of the same mind. Of more nodes than expected the
+// lowest ids found it and add the others; each of those must see the same set,
+// so two sets can come about only where two groups do not know of each other.
 func (n *Node) founders() ([]string, error) {
 	alive := n.gossip.alive()
 	for _, id := range slices.Sorted(maps.Keys(alive)) {
@@ -149,12 +151,12 @@ func (n *Node) founders() ([]string, error) {
 			return nil, fmt.Errorf("member %s (%s) expects %d nodes, this node %d", id, m.Name, m.Expect, n.cfg.BootstrapExpect)
 		}
 	}
-	if len(alive)+1 != n.cfg.BootstrapExpect {
-		return nil, fmt.Errorf("%d of exactly %d expected nodes are here", len(alive)+1, n.cfg.BootstrapExpect)
+	if len(alive)+1 < n.cfg.BootstrapExpect {
+		return nil, fmt.Errorf("%d of %d expected nodes are here", len(alive)+1, n.cfg.BootstrapExpect)
 	}
 	servers := append(slices.Collect(maps.Keys(alive)), n.id.serverID)
 	slices.Sort(servers)
-	return servers, nil
+	return servers[:n.cfg.BootstrapExpect], nil
 }
 
 // collectPromises asks every founder, this node first. It returns their

@@ -87,6 +87,8 @@ type Config struct {
 	MembershipInterval time.Duration
 	// DigestInterval is how often the leader compares its members' digests.
 	DigestInterval time.Duration
+	// Autopilot says when servers become voters and when dead ones go.
+	Autopilot AutopilotConfig
 }
 
 // DefaultConfig returns the production settings. NodeName and DataDir must
@@ -116,6 +118,7 @@ func DefaultConfig() Config {
 		HistoryBytes:       64 << 20,
 		MembershipInterval: time.Second,
 		DigestInterval:     10 * time.Second,
+		Autopilot:          DefaultAutopilotConfig(),
 	}
 }
 
@@ -146,7 +149,10 @@ func (c Config) Validate() error {
 	check(c.DefaultTimeout > 0 && c.IOTimeout > 0, "timeouts must be positive")
 	check(c.MaxConnections >= 8, "max connections must be at least 8")
 	check(c.SnapshotRetain >= 1, "snapshot retain must be at least 1")
-	check(c.MembershipInterval > 0 && c.DigestInterval > 0, "intervals must be positive")
+	check(c.MembershipInterval > 0 && c.DigestInterval > 0 && c.Autopilot.Interval > 0, "intervals must be positive")
+	check(c.Autopilot.DeadServerThreshold > c.Autopilot.ServerStabilizationTime, "dead server threshold must be longer than the stabilization time")
+	check(c.Autopilot.LastContactThreshold > 0 && c.Autopilot.ServerStabilizationTime >= 0, "autopilot thresholds must not be negative")
+	check(c.Autopilot.MinQuorum >= 0, "min quorum must not be negative")
 	if err := raft.ValidateConfig(c.raftConfig("validate")); err != nil {
 		errs = append(errs, fmt.Errorf("raft timers: %w", err))
 	}

@@ -14,8 +14,8 @@ var (
 	ErrClosed = errors.New("node is closed")
 	// ErrLeadershipLost is the cause of a leader run's context.
 	ErrLeadershipLost = errors.New("leadership lost")
-	// errSuspended is the cause when a leader run stops ahead of a transfer.
-	errSuspended = errors.New("leadership is being transferred")
+	// errSuspended is the cause when a leader run stops ahead of a transfer or a restore.
+	errSuspended = errors.New("the leader's work is suspended")
 )
 
 // An attempt to propose ends in a result or in one of two kinds of failure. The

@@ -58,7 +58,7 @@ func (n *Node) ForwardTo(ctx context.Context, id string, c storage.Command) (hin
 	if err != nil {
 		return "", err
 	}
-	_, err = n.tryForward(ctx, id, data)
+	_, err = n.tryForward(ctx, id, framePropose, data)
 	var attempt *attemptError
 	if errors.As(err, &attempt) {
 		hint = attempt.hint

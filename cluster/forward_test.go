@@ -34,7 +34,7 @@ func TestForwardLeavesSilentLeader(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	// This node is about to be elected: then it is the other leader.
-	_, err := n.tryForward(ctx, silent.id.serverID, data)
+	_, err := n.tryForward(ctx, silent.id.serverID, framePropose, data)
 	var attempt *attemptError
 	if !errors.Is(err, errLeaderMoved) || !errors.As(err, &attempt) || !attempt.proposed {
 		t.Errorf("error = %v, want a command that may have been proposed, and %v", err, errLeaderMoved)

@@ -27,6 +27,8 @@ type memberMeta struct {
 	Version     string `json:"v,omitempty"`
 	// HasState: the node holds Raft state, so it must not found a cluster.
 	HasState bool `json:"s,omitempty"`
+	// Leaving: the node asked to be removed and must not be added again.
+	Leaving bool `json:"l,omitempty"`
 }
 
 // gossip finds the other nodes and tells whether they seem alive. It is a hint:
@@ -36,7 +38,8 @@ type gossip struct {
 	self    string
 	seeds   []string
 	timings gossipTimings
-	book    *addrBook
+	book    *addrBook // addresses by server id
+	names   *addrBook // names by server id
 	logger  *slog.Logger
 	// changed is poked when members come, go or change.
 	changed func()
@@ -114,6 +117,8 @@ func (g *gossip) listConfig(cfg Config, network Network) (*memberlist.Config, er
 		mc.PushPullInterval = 500 * time.Millisecond
 		mc.SuspicionMult = 2
 		mc.TCPTimeout = time.Second
+		// Whoever is dead is soon not even told so.
+		mc.GossipToTheDeadTime = 100 * time.Millisecond
 	}
 	transport, err := openGossipTransport(g.ctx, bind, port, network, mc.Logger)
 	if err != nil {
@@ -280,6 +285,7 @@ func (g *gossip) seen(node *memberlist.Node) {
 	g.members[node.Name] = meta
 	g.mu.Unlock()
 	g.book.learn(node.Name, meta.ClusterAddr)
+	g.names.learn(node.Name, meta.Name)
 	g.changed()
 }
 
@@ -307,6 +313,27 @@ func openGossipTransport(ctx context.Context, bind string, port int, network Net
 		}
 	}
 	return nil, last
+}
+
+// packetFilter is a Network that also decides which packets of gossip pass: the
+// listeners are the library's, so tests could not cut gossip otherwise.
+type packetFilter interface {
+	// Passes reports whether a packet may be sent to addr, HOST:PORT.
+	Passes(addr string) bool
+}
+
+// WriteToAddress implements memberlist.NodeAwareTransport. What a filter holds
+// back is lost, as packets are.
+func (t *gossipTransport) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	if filter, ok := t.network.(packetFilter); ok && !filter.Passes(a.Addr) {
+		return time.Now(), nil
+	}
+	return t.NetTransport.WriteToAddress(b, a)
+}
+
+// WriteTo implements memberlist.Transport.
+func (t *gossipTransport) WriteTo(b []byte, addr string) (time.Time, error) {
+	return t.WriteToAddress(b, memberlist.Address{Addr: addr})
 }
 
 // DialTimeout implements memberlist.Transport.

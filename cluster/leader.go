@@ -159,6 +159,16 @@ func (l *leadership) suspend(ctx context.Context) error {
 	}
 }
 
+// restart ends the present run; the next one begins in the same term.
+func (l *leadership) restart(cause error) {
+	l.mu.Lock()
+	if l.run != nil {
+		l.run.cancel(cause)
+	}
+	l.mu.Unlock()
+	l.poke()
+}
+
 func (l *leadership) resume() {
 	l.mu.Lock()
 	l.suspended--
@@ -218,7 +228,7 @@ func (n *Node) runTerms(ctx context.Context) {
 	var run *leaderRun
 	for {
 		edge, leading, want := n.leader.wanted()
-		if run != nil && (run.edge != edge || !want || ctx.Err() != nil) {
+		if run != nil && (run.edge != edge || !want || run.ctx.Err() != nil) {
 			n.leader.end(run, context.Cause(run.ctx))
 			n.logger.Info("leader run ended", "term", run.term, "cause", context.Cause(run.ctx))
 			run = nil
@@ -268,7 +278,7 @@ func (n *Node) tryRun(ctx context.Context, edge uint64, want bool) (run *leaderR
 	}
 	n.metrics.leaderRuns.Inc()
 	n.logger.Info("leader run started", "term", term)
-	for _, task := range []func(context.Context, uint64){n.runMembership, n.runDigests} {
+	for _, task := range []func(context.Context, uint64){n.runMembership, n.runAutopilot, n.runDigests} {
 		run.wg.Go(func() { task(run.ctx, term) })
 	}
 	return run, false

@@ -7,20 +7,15 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// promotionLag is how many entries a non-voter may be behind and count as caught
-// up; two checks in a row must find it so.
-const promotionLag = 256
-
-// runMembership is the leader's work on the Raft configuration: it adds nodes
-// that gossip knows as non-voters, makes voters of those that caught up, and
-// corrects its own address. It never removes a server.
+// runMembership is the leader's work on the Raft configuration beside the
+// autopilot: it adds nodes that gossip knows as non-voters and corrects its own
+// address. It never removes a server and never makes one a voter.
 func (n *Node) runMembership(ctx context.Context, _ uint64) {
-	ready := make(map[string]int) // consecutive checks that found a non-voter caught up
 	tick := time.NewTicker(n.cfg.MembershipInterval)
 	defer tick.Stop()
 	for {
 		changed := n.gossipChanged.wait()
-		for n.adjustOne(ctx, ready) && ctx.Err() == nil {
+		for ctx.Err() == nil && n.adjustOne() {
 		}
 		select {
 		case <-tick.C:
@@ -33,44 +28,75 @@ func (n *Node) runMembership(ctx context.Context, _ uint64) {
 
 // configChange is one step towards the wanted configuration.
 type configChange struct {
-	what  string
-	id    string
-	addr  string
-	voter bool
+	what string
+	id   string
+	addr string
+	// voter says what it is added as; demote and remove replace the addition.
+	voter, demote, remove bool
 }
 
 // adjustOne makes at most one change, because each must be committed before the
 // next may begin. It reports whether it made one.
-func (n *Node) adjustOne(ctx context.Context, ready map[string]int) bool {
+func (n *Node) adjustOne() bool {
+	n.configMu.Lock()
+	defer n.configMu.Unlock()
 	future := n.raft.GetConfiguration()
-	servers := future.Configuration().Servers
-	change, ok := n.nextChange(ctx, servers, ready)
-	if !ok {
-		return false
-	}
-	if change.voter {
+	change, ok := n.nextChange(future.Configuration().Servers)
+	return ok && n.changeAt(change, future.Index()).Error() == nil
+}
+
+// change makes one change to the present configuration.
+func (n *Node) change(c configChange) raft.IndexFuture {
+	n.configMu.Lock()
+	defer n.configMu.Unlock()
+	return n.changeAt(c, n.raft.GetConfiguration().Index())
+}
+
+// madeChange is a change whose end was waited for.
+type madeChange struct {
+	index uint64
+	err   error
+}
+
+func (c madeChange) Error() error  { return c.err }
+func (c madeChange) Index() uint64 { return c.index }
+
+// changeAt makes a change unless the configuration is another than the one at
+// index prev by now. Changes come from several places; configMu is held, so that
+// none decides on what another is about to replace.
+func (n *Node) changeAt(c configChange, prev uint64) raft.IndexFuture {
+	if c.voter {
 		// The only voter is about to get company: from now on it must ask.
 		n.reads.single.Store(false)
 	}
 	defer n.refreshVoters()
+	id, addr := raft.ServerID(c.id), raft.ServerAddress(c.addr)
 	var result raft.IndexFuture
-	if change.voter {
-		result = n.raft.AddVoter(raft.ServerID(change.id), raft.ServerAddress(change.addr), future.Index(), n.cfg.IOTimeout)
-	} else {
-		result = n.raft.AddNonvoter(raft.ServerID(change.id), raft.ServerAddress(change.addr), future.Index(), n.cfg.IOTimeout)
+	switch {
+	case c.remove:
+		result = n.raft.RemoveServer(id, prev, n.cfg.IOTimeout)
+	case c.demote:
+		result = n.raft.DemoteVoter(id, prev, n.cfg.IOTimeout)
+	case c.voter:
+		result = n.raft.AddVoter(id, addr, prev, n.cfg.IOTimeout)
+	default:
+		result = n.raft.AddNonvoter(id, addr, prev, n.cfg.IOTimeout)
 	}
 	if err := result.Error(); err != nil {
-		n.logger.Warn("raft configuration was not changed", "change", change.what, "server", change.id, "err", err)
-		return false
+		n.logger.Warn("raft configuration was not changed", "change", c.what, "server", c.id, "err", err)
+		return madeChange{err: err}
 	}
-	n.logger.Info("raft configuration changed", "change", change.what, "server", change.id,
-		"addr", change.addr, "index", result.Index())
-	return true
+	n.metrics.configChanges.Inc()
+	n.logger.Info("raft configuration changed", "change", c.what, "server", c.id,
+		"name", n.serverName(c.id), "addr", c.addr, "index", result.Index())
+	return madeChange{index: result.Index()}
 }
 
 // nextChange compares the configuration with what is known.
-func (n *Node) nextChange(ctx context.Context, servers []raft.Server, ready map[string]int) (configChange, bool) {
-	alive := n.withoutRivals(n.gossip.alive())
+func (n *Node) nextChange(servers []raft.Server) (configChange, bool) {
+	alive := n.gossip.alive()
+	n.departing.observe(alive)
+	alive = n.withoutRivals(alive)
 	known := make(map[string]raft.Server, len(servers))
 	users := make(map[string]raft.Server, len(servers)) // by address
 	for _, s := range servers {
@@ -83,17 +109,8 @@ func (n *Node) nextChange(ctx context.Context, servers []raft.Server, ready map[
 	if s, ok := known[n.id.serverID]; ok && string(s.Address) != n.id.advertise {
 		return moveTo(users, s, n.id.advertise), true
 	}
-	own := n.id.clusterID()
 	for id, m := range alive {
-		if _, member := known[id]; member || m.ClusterAddr == "" || (m.ClusterID != "" && m.ClusterID != own) {
-			continue
-		}
-		// State without a cluster id is a founding that never came about: its log
-		// contradicts ours.
-		if m.HasState && m.ClusterID == "" {
-			if n.mux.quiet.allow("state" + id) {
-				n.logger.Warn("node has raft state of no cluster and is not added; clear its data directory", "server", id, "name", m.Name)
-			}
+		if _, member := known[id]; member || !n.wanted(id, m) {
 			continue
 		}
 		if user, taken := users[m.ClusterAddr]; taken {
@@ -101,21 +118,23 @@ func (n *Node) nextChange(ctx context.Context, servers []raft.Server, ready map[
 		}
 		return configChange{what: "add non-voter", id: id, addr: m.ClusterAddr}, true
 	}
-	for _, s := range servers {
-		if s.Suffrage == raft.Voter {
-			continue
-		}
-		id := string(s.ID)
-		if !n.caughtUp(ctx, id) {
-			delete(ready, id)
-			continue
-		}
-		if ready[id]++; ready[id] >= 2 {
-			delete(ready, id)
-			return configChange{what: "promote to voter", id: id, addr: string(s.Address), voter: true}, true
-		}
-	}
 	return configChange{}, false
+}
+
+// wanted reports whether a node that gossip knows should become a server.
+func (n *Node) wanted(id string, m memberMeta) bool {
+	if m.ClusterAddr == "" || (m.ClusterID != "" && m.ClusterID != n.id.clusterID()) || n.isLeaving(id) {
+		return false
+	}
+	// State without a cluster id is a founding that never came about: its log
+	// contradicts ours.
+	if m.HasState && m.ClusterID == "" {
+		if n.mux.quiet.allow("state" + id) {
+			n.logger.Warn("node has raft state of no cluster and is not added; clear its data directory", "server", id, "name", m.Name)
+		}
+		return false
+	}
+	return true
 }
 
 // withoutRivals leaves out the members that claim one cluster address together.
@@ -150,14 +169,6 @@ func moveTo(users map[string]raft.Server, s raft.Server, addr string) configChan
 		addr = string(s.ID) + ".moved.invalid:1"
 	}
 	return configChange{what: "update address", id: string(s.ID), addr: addr, voter: s.Suffrage == raft.Voter}
-}
-
-// caughtUp asks a server how far it is.
-func (n *Node) caughtUp(ctx context.Context, id string) bool {
-	ctx, cancel := context.WithTimeout(ctx, n.roundTimeout())
-	defer cancel()
-	st, err := n.askStatus(ctx, id)
-	return err == nil && st.AppliedIndex+promotionLag >= n.raft.CommitIndex()
 }
 
 // refreshVoters looks whether this node is the only voter.

@@ -26,6 +26,8 @@ type nodeMetrics struct {
 	rpcRequests      *metrics.Counter
 	digestMismatches *metrics.Counter
 	bootstrapRefused *metrics.Counter
+	configChanges    *metrics.Counter
+	deadRemoved      *metrics.Counter
 }
 
 func newNodeMetrics(set *metrics.Set) *nodeMetrics {
@@ -51,6 +53,8 @@ func newNodeMetrics(set *metrics.Set) *nodeMetrics {
 		rpcRequests:      set.GetOrCreateCounter("oprc_cluster_rpc_requests_total"),
 		digestMismatches: set.GetOrCreateCounter("oprc_cluster_digest_mismatch_total"),
 		bootstrapRefused: set.GetOrCreateCounter("oprc_cluster_bootstrap_refused_total"),
+		configChanges:    set.GetOrCreateCounter("oprc_cluster_configuration_changes_total"),
+		deadRemoved:      set.GetOrCreateCounter("oprc_cluster_dead_servers_removed_total"),
 	}
 }
 
@@ -66,6 +70,8 @@ func (m *nodeMetrics) gauges(n *Node) {
 		}
 		return 0
 	})
+	gauge("oprc_cluster_failure_tolerance", func() float64 { return float64(n.tolerance.Load()) })
+	gauge("oprc_cluster_dead_voters", func() float64 { return float64(n.deadVoters.Load()) })
 	gauge("oprc_cluster_peers_alive", func() float64 { return float64(len(n.gossip.alive())) })
 	gauge("oprc_cluster_connections", func() float64 { return float64(n.mux.open()) })
 	gauge("oprc_cluster_write_queue_commands", func() float64 { return float64(n.proposer.waiting()) })

@@ -38,7 +38,8 @@ type Node struct {
 
 	dir      *dataDir
 	id       *identity
-	book     *addrBook
+	book     *addrBook // addresses of the servers
+	names    *addrBook // and their names, also of those that are gone
 	promises *promises
 	fsm      *fsm.FSM
 	stores   *raftStores
@@ -73,6 +74,20 @@ type Node struct {
 	cancelLate context.CancelFunc
 	wg, lateWG sync.WaitGroup
 	transferMu sync.Mutex
+	// configMu serialises changes of the Raft configuration.
+	configMu sync.Mutex
+	// pilot is the autopilot of the present leader run.
+	pilot atomic.Pointer[pilot]
+	// departing are the servers that left, or were removed, while this node led.
+	departing departures
+	// tolerance and deadVoters are for the metrics; 0 unless this node leads.
+	tolerance, deadVoters atomic.Int64
+
+	// left is closed when this node has given up its vote for good.
+	left     chan struct{}
+	leftOnce sync.Once
+	// goodbye: this node is about to leave, or has.
+	goodbye atomic.Bool
 
 	opened atomic.Bool
 	// serving is opened without a fault: only then is state shown to anybody.
@@ -112,6 +127,7 @@ func New(cfg Config, deps Deps) *Node {
 		leader:   newLeadership(),
 		observed: make(chan raft.Observation, 16),
 		done:     make(chan struct{}),
+		left:     make(chan struct{}),
 	}
 	n.logger = n.base.With("component", "cluster")
 	n.ctx, n.cancel = context.WithCancelCause(context.Background())
@@ -170,10 +186,14 @@ func (n *Node) openFiles() (err error) {
 	if n.dir, err = openDataDir(n.cfg.DataDir, n.cfg.LogStore); err != nil {
 		return err
 	}
+	if err := n.cleanRestore(); err != nil {
+		return err
+	}
 	n.id = newIdentity(n.dir)
 	n.base = n.base.With("node_id", n.id.serverID)
 	n.logger = n.base.With("component", "cluster")
 	n.book = openAddrBook(n.dir.file("peers.json"), n.logger)
+	n.names = openAddrBook(n.dir.file("names.json"), n.logger)
 	if n.promises, err = openPromises(n.dir.file("promise.json")); err != nil {
 		return err
 	}
@@ -183,12 +203,16 @@ func (n *Node) openFiles() (err error) {
 	n.fsm, err = fsm.Open(fsm.Config{
 		Dir: n.dir.file("fsm"), HistoryEntries: n.cfg.HistoryEntries, HistoryBytes: n.cfg.HistoryBytes,
 		Logger: n.base.With("component", "fsm"), Metrics: n.metrics.set, OnFault: n.onFault,
+		OnRestored: func() { n.leader.restart(errRestored) },
 	})
 	if err != nil {
 		return fmt.Errorf("open state machine: %w", err)
 	}
 	if err := n.fsm.PrepareForStart(n.stores.snaps); err != nil {
 		return fmt.Errorf("restore state machine: %w", err)
+	}
+	if err := n.stores.checkAhead(n.fsm.AppliedIndex()); err != nil {
+		return err
 	}
 	return n.stores.dropCovered()
 }
@@ -214,10 +238,14 @@ func (n *Node) openNetwork() error {
 	}
 	n.server.handlers = map[frameType]handler{
 		framePropose:   n.servePropose,
+		frameRestore:   n.serveRestore,
 		frameReadIndex: n.serveReadIndex,
 		frameConfirm:   n.serveConfirm,
 		frameStatus:    n.serveStatus,
 		framePromise:   n.server.blocking(n.servePromise),
+		frameHealth:    n.server.blocking(n.serveHealth),
+		frameDepart:    n.server.blocking(n.serveDepart),
+		frameLeave:     n.server.blocking(n.serveLeave),
 		frameTransfer: n.server.blocking(func(ctx context.Context, _ string, target []byte) ([]byte, error) {
 			if n.raft.State() != raft.Leader {
 				return nil, &remoteError{code: remoteNotLeader, leader: n.leaderID(), message: "this node is not the leader"}
@@ -267,7 +295,7 @@ func (n *Node) openRaft() error {
 
 func (n *Node) openGossip() error {
 	g := &gossip{
-		self: n.id.serverID, timings: timingsOf(n.cfg.FastGossip), book: n.book,
+		self: n.id.serverID, timings: timingsOf(n.cfg.FastGossip), book: n.book, names: n.names,
 		logger: n.base.With("component", "gossip"), changed: n.gossipChanged.broadcast,
 	}
 	for _, seed := range n.cfg.Join {
@@ -282,6 +310,7 @@ func (n *Node) ownMeta() memberMeta {
 	return memberMeta{
 		Name: n.cfg.NodeName, ClusterID: n.id.clusterID(), ClusterAddr: n.id.advertise, HTTPAddr: n.cfg.HTTPAddr,
 		Expect: n.cfg.BootstrapExpect, Version: n.cfg.Version, HasState: n.hasState(),
+		Leaving: n.goodbye.Load(),
 	}
 }
 
@@ -295,7 +324,7 @@ func (n *Node) tellGossip() {
 func (n *Node) startLoops() {
 	n.mux.start()
 	for _, loop := range []func(context.Context){
-		n.book.run, n.runTerms, n.runLeaderLog, n.runReady, n.runBootstrap,
+		n.book.run, n.names.run, n.runTerms, n.runLeaderLog, n.runReady, n.runBootstrap,
 		n.reads.lead.run, n.reads.follow.run,
 		func(ctx context.Context) { n.gossip.run(ctx, n.wantedMembers) },
 	} {
@@ -368,6 +397,7 @@ func (n *Node) Shutdown(ctx context.Context) error {
 				n.logger.Warn("leadership was not handed over", "err", err)
 			}
 		}
+		n.sayGoodbye(ctx)
 		n.leaving.Store(true)
 	}
 	return n.Close()

@@ -51,6 +51,10 @@ type proposer struct {
 	// gate is held for reading while something is put into queue: once stop has
 	// had it for writing, the queue only shrinks.
 	gate sync.RWMutex
+	// held is held for reading while an entry is handed to Raft; flying counts the
+	// entries that are not decided.
+	held   sync.RWMutex
+	flying sync.WaitGroup
 }
 
 // proposal is one encoded command on its way.
@@ -247,7 +251,33 @@ func (p *proposer) hand(pack []*proposal) {
 	data := fsm.PackEntry(encoded)
 	p.metrics.entryCommands.Update(float64(len(pack)))
 	p.metrics.entryBytes.Update(float64(len(data)))
+	p.held.RLock()
+	defer p.held.RUnlock()
+	p.flying.Add(1)
 	p.flight <- flight{future: p.raft.Apply(data, p.timeout), pack: pack}
+}
+
+// hold keeps entries from being handed to Raft until release, and returns when all
+// that were are decided.
+func (p *proposer) hold(ctx context.Context) (release func(), err error) {
+	held := make(chan struct{})
+	var once sync.Once
+	release = func() { once.Do(p.held.Unlock) }
+	go func() { // ends with the entries that it waits for
+		p.held.Lock()
+		p.flying.Wait()
+		close(held)
+	}()
+	select {
+	case <-held:
+		return release, nil
+	case <-ctx.Done():
+		go func() {
+			<-held
+			release()
+		}()
+		return nil, ctx.Err()
+	}
 }
 
 // drain fails everything that was not handed to Raft.
@@ -271,6 +301,7 @@ func (p *proposer) drain(next *proposal) {
 func (p *proposer) runCollect() {
 	for f := range p.flight {
 		results, err := p.await(f)
+		p.flying.Done()
 		for i, pr := range f.pack {
 			if err != nil {
 				pr.done(storage.Result{}, err)

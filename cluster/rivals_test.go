@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -33,7 +32,7 @@ func TestRivalsForOneAddress(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n.gossip.members = tt.alive
-			change, _ := n.nextChange(context.Background(), servers, nil)
+			change, _ := n.nextChange(servers)
 			if diff := cmp.Diff(tt.want, change.id); diff != "" {
 				t.Errorf("changed server (-want +got):\n%s", diff)
 			}

@@ -32,6 +32,14 @@ const (
 	frameConfirm frameType = 5
 	// frameTransfer: the server id to transfer to, or nothing -> nothing.
 	frameTransfer frameType = 6
+	// frameHealth: nothing -> JSON of storage.ClusterState, from the leader.
+	frameHealth frameType = 7
+	// frameDepart: JSON of departRequest -> JSON of adminAnswer, from the leader.
+	frameDepart frameType = 8
+	// frameLeave: one byte, 1 to force -> JSON of adminAnswer.
+	frameLeave frameType = 9
+	// frameRestore: an encoded proposal of a CommitRestore -> an encoded storage.Result.
+	frameRestore frameType = 10
 
 	frameOK    frameType = 0x80
 	frameError frameType = 0x81

@@ -22,6 +22,8 @@ type peerStatus struct {
 	ClusterAddr string
 	HTTPAddr    string
 	Version     string
+	// LastLogIndex and LastLogTerm are where the log or the newest snapshot ends.
+	LastLogIndex, LastLogTerm uint64
 }
 
 // Status implements storage.Store.
@@ -104,15 +106,19 @@ func (n *Node) runReady(ctx context.Context) {
 
 // serveStatus answers at once: everything in it is at hand.
 func (n *Node) serveStatus(_ context.Context, _ string, _ []byte, respond respond) {
-	respond(json.Marshal(peerStatus{
-		Status: n.Status(), ClusterAddr: n.id.advertise, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version,
-	}))
+	respond(json.Marshal(n.ownStatus()))
+}
+
+func (n *Node) ownStatus() peerStatus {
+	st := peerStatus{Status: n.Status(), ClusterAddr: n.id.advertise, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version}
+	st.LastLogIndex, st.LastLogTerm = n.lastLog()
+	return st
 }
 
 // askStatus asks another server, or this node.
 func (n *Node) askStatus(ctx context.Context, id string) (peerStatus, error) {
 	if id == n.id.serverID {
-		return peerStatus{Status: n.Status(), ClusterAddr: n.id.advertise, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version}, nil
+		return n.ownStatus(), nil
 	}
 	b, err := n.client.call(ctx, id, laneQuick, frameStatus, nil)
 	if err != nil {
@@ -138,7 +144,7 @@ func (n *Node) Members(ctx context.Context) ([]storage.Member, error) {
 	members := make(map[string]*storage.Member)
 	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
 		members[string(s.ID)] = &storage.Member{
-			ID: string(s.ID), Voter: s.Suffrage == raft.Voter, ClusterAddr: string(s.Address), Role: storage.RoleFollower,
+			ID: string(s.ID), Name: n.serverName(string(s.ID)), Voter: s.Suffrage == raft.Voter, ClusterAddr: string(s.Address), Role: storage.RoleFollower,
 		}
 	}
 	for id, meta := range n.gossip.alive() {

@@ -35,6 +35,7 @@ func (f *FSM) ApplyBatch(entries []*raft.Log) []any {
 func (f *FSM) applyBatch(entries []*raft.Log, responses []any) error {
 	var changes []change
 	var after published
+	restored := false
 	err := f.db.Update(func(tx storage.Tx, m *bolt.Meta) error {
 		batch := batch{fsm: f, tx: digestTx{Tx: tx, digest: m.Digest}, meta: m}
 		for i, entry := range entries {
@@ -48,7 +49,7 @@ func (f *FSM) applyBatch(entries []*raft.Log, responses []any) error {
 			responses[i] = response
 		}
 		m.Digest = batch.tx.digest
-		changes = batch.changes
+		changes, restored = batch.changes, batch.restored
 		clusterID, err := tx.Get(storage.ClusterIDKey)
 		after = published{index: m.Index, term: m.Term, digest: m.Digest, clusterID: string(clusterID)}
 		return err
@@ -59,6 +60,10 @@ func (f *FSM) applyBatch(entries []*raft.Log, responses []any) error {
 	f.published.Store(&after)
 	for _, c := range changes {
 		f.history.Append(c.index, c.events)
+	}
+	if restored {
+		f.cfg.Logger.Info("restored a backup", "index", after.index)
+		f.cfg.OnRestored()
 	}
 	// Waiters last: who waited for an index finds its events in the history.
 	f.applied.advance(after.index)
@@ -77,6 +82,8 @@ type batch struct {
 	tx      digestTx
 	meta    *bolt.Meta
 	changes []change
+	// restored: a backup took the place of the state.
+	restored bool
 }
 
 func (b *batch) apply(entry *raft.Log) (any, error) {
@@ -96,6 +103,7 @@ func (b *batch) apply(entry *raft.Log) (any, error) {
 			return nil, err
 		}
 		b.fsm.metrics.count(results)
+		b.restored = b.restored || storage.RestoreCommitted(proposals, results)
 		b.changes = append(b.changes, change{index: entry.Index, events: events})
 		return results, nil
 	default:

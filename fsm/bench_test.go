@@ -85,12 +85,12 @@ func BenchmarkGetPackage(b *testing.B) {
 // BenchmarkDigest changes one document of 2 KiB in a digest.
 func BenchmarkDigest(b *testing.B) {
 	c := benchPackage(b, "package", 0)
-	var d Digest
+	var d storage.Digest
 	key := storage.PackageKey(c.Name)
 	b.SetBytes(int64(len(c.Document)))
 	b.ReportAllocs()
 	for b.Loop() {
-		d.remove(key, c.Document)
-		d.add(key, c.Document)
+		d.Remove(key, c.Document)
+		d.Add(key, c.Document)
 	}
 }

@@ -48,6 +48,9 @@ const (
 	kindDeleteCluster       kind = 12
 	kindRecordClusterHealth kind = 13
 	kindRecordEvents        kind = 14
+	kindStageRestore        kind = 15
+	kindAbortRestore        kind = 16
+	kindCommitRestore       kind = 17
 )
 
 // EncodeProposal encodes p for the log. It fails with model.CodeInvalid when p
@@ -125,6 +128,9 @@ func encodeCommand(command storage.Command) (k kind, key string, payload []byte,
 	case storage.DeleteCluster:
 		b := binary.AppendUvarint(nil, c.IfMatch)
 		return kindDeleteCluster, c.Name, appendBool(b, c.Force), nil
+	case storage.StageRestore, storage.AbortRestore, storage.CommitRestore:
+		k, key, payload = encodeRestore(c)
+		return k, key, payload, nil
 	default:
 		return encodeRecord(command)
 	}
@@ -279,6 +285,8 @@ func (d *decoder) command(k kind, key string) storage.Command {
 		return d.clusterHealth()
 	case kindRecordEvents:
 		return encodedRecordEvents{events: d.events()}
+	case kindStageRestore, kindAbortRestore, kindCommitRestore:
+		return d.restore(k, key)
 	default:
 		d.fail(fmt.Errorf("unknown command: it was written by a newer release"))
 		return nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -85,6 +86,15 @@ func (d *decoder) uvarint() uint64 {
 	}
 	d.rest = d.rest[n:]
 	return v
+}
+
+func (d *decoder) uint32() uint32 {
+	v := d.uvarint()
+	if v > math.MaxUint32 {
+		d.fail(errMalformed)
+		return 0
+	}
+	return uint32(v)
 }
 
 // bytes reads n bytes; after an error they are zero.

@@ -2,59 +2,14 @@ package fsm
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
-	"fmt"
 
 	"github.com/oprc/oprc-pm/storage"
 )
 
-// Digest is an order-independent hash over all replicated keys and values: the
-// sum, lane by lane modulo 2^64, of the first 128 bits of SHA-256 over each
-// pair. It is updated with every change instead of being computed anew, and two
-// replicas at the same index have the same digest (invariant I4).
-type Digest [2]uint64
-
-func (d *Digest) add(key, value []byte) {
-	lanes := pairHash(key, value)
-	d[0] += lanes[0]
-	d[1] += lanes[1]
-}
-
-func (d *Digest) remove(key, value []byte) {
-	lanes := pairHash(key, value)
-	d[0] -= lanes[0]
-	d[1] -= lanes[1]
-}
-
-// String is the digest in hexadecimal, 32 characters.
-func (d Digest) String() string { return fmt.Sprintf("%016x%016x", d[0], d[1]) }
-
-func pairHash(key, value []byte) [2]uint64 {
-	h := sha256.New()
-	var buf [sha256.Size]byte
-	h.Write(binary.BigEndian.AppendUint32(buf[:0], uint32(len(key))))
-	h.Write(key)
-	h.Write(value)
-	sum := h.Sum(buf[:0])
-	return [2]uint64{binary.BigEndian.Uint64(sum[0:8]), binary.BigEndian.Uint64(sum[8:16])}
-}
-
-// ComputeDigest reads everything behind r. It is what the incremental digest
-// must equal.
-func ComputeDigest(r storage.Reader) (Digest, error) {
-	var d Digest
-	err := r.Scan(nil, nil, func(key, value []byte) (bool, error) {
-		d.add(key, value)
-		return true, nil
-	})
-	return d, err
-}
-
 // digestTx keeps a digest up to date with the writes that go through it.
 type digestTx struct {
 	storage.Tx
-	digest Digest
+	digest storage.Digest
 }
 
 func (t *digestTx) Put(key, value []byte) error {
@@ -66,9 +21,9 @@ func (t *digestTx) Put(key, value []byte) error {
 		if bytes.Equal(old, value) {
 			return nil
 		}
-		t.digest.remove(key, old)
+		t.digest.Remove(key, old)
 	}
-	t.digest.add(key, value)
+	t.digest.Add(key, value)
 	return t.Tx.Put(key, value)
 }
 
@@ -77,6 +32,6 @@ func (t *digestTx) Delete(key []byte) error {
 	if err != nil || old == nil {
 		return err
 	}
-	t.digest.remove(key, old)
+	t.digest.Remove(key, old)
 	return t.Tx.Delete(key)
 }

@@ -29,6 +29,9 @@ type Config struct {
 	// OnFault is called once when the state can no longer be trusted: the node
 	// must stop. It must not block.
 	OnFault func(error)
+	// OnRestored is called when a backup took the place of the state: what was begun
+	// with the state before must end. It must not block.
+	OnRestored func()
 	// BootID identifies the running kernel; empty: it is asked. Tests set it.
 	BootID string
 }
@@ -67,7 +70,7 @@ type FSM struct {
 // published is the applier's state after a transaction.
 type published struct {
 	index, term uint64
-	digest      Digest
+	digest      storage.Digest
 	clusterID   string
 }
 
@@ -81,6 +84,9 @@ func Open(cfg Config) (*FSM, error) {
 	}
 	if cfg.OnFault == nil {
 		cfg.OnFault = func(error) {}
+	}
+	if cfg.OnRestored == nil {
+		cfg.OnRestored = func() {}
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open state: %w", err)

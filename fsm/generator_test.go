@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
+	"github.com/oprc/oprc-pm/storage/backup"
+	"github.com/oprc/oprc-pm/storage/memory"
 )
 
 // generator makes random but repeatable commands over few names, so that they
@@ -19,10 +22,39 @@ type generator struct {
 	*rand.Rand
 	index, term uint64
 	sent        []storage.Request
+	// file is the backup that restores bring back; nil: there are none.
+	file []byte
 }
 
 func newGenerator(t testing.TB, seed uint64) *generator {
-	return &generator{TB: t, Rand: rand.New(rand.NewPCG(seed, seed)), term: 1}
+	t.Helper()
+	before := &generator{TB: t, Rand: rand.New(rand.NewPCG(seed, 1000)), term: 1}
+	tree, machine := memory.NewTree(), newMachine()
+	for range 100 {
+		before.index++
+		if _, _, err := machine.Apply(tree, before.index, 1, []storage.Proposal{before.proposal(), before.proposal()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &generator{TB: t, Rand: rand.New(rand.NewPCG(seed, seed)), term: 1, file: backupOf(t, tree, backup.Header{Index: 100, Term: 1})}
+}
+
+// restore draws one of the commands of a restore.
+func (g *generator) restore() storage.Command {
+	id := fmt.Sprintf("restore%d", g.index/60)
+	half := len(g.file) / 2
+	switch g.IntN(16) {
+	case 0:
+		return storage.AbortRestore{ID: id}
+	case 1:
+		return storage.CommitRestore{ID: id, Parts: 2, Force: true}
+	case 2, 3, 4, 5:
+		return storage.StageRestore{ID: id, Part: 0, Data: g.file[:half]}
+	case 6, 7, 8, 9:
+		return storage.StageRestore{ID: id, Part: 1, Data: g.file[half:]}
+	default:
+		return storage.CommitRestore{ID: id, Parts: 2, Sha256: sha256.Sum256(g.file), Force: g.IntN(3) > 0}
+	}
 }
 
 func (g *generator) name(base string, n int) string { return fmt.Sprintf("%s%d", base, g.IntN(n)) }
@@ -53,6 +85,9 @@ func (g *generator) mode() storage.PutMode {
 }
 
 func (g *generator) command() storage.Command {
+	if g.file != nil && g.IntN(20) == 0 {
+		return g.restore()
+	}
 	switch g.IntN(22) {
 	case 0:
 		return storage.Barrier{}

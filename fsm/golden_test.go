@@ -123,6 +123,11 @@ func goldenProposals() map[string]storage.Proposal {
 			Clusters: []storage.NamedHealth{{Name: "east", Health: goldenHealth(at)}}, Events: []model.Event{goldenEvent(at)},
 		}),
 		"record_events": propose(storage.RecordEvents{Events: []model.Event{goldenEvent(at), {At: at, Kind: "package", Name: "shop"}}}),
+		"stage_restore": propose(storage.StageRestore{ID: "restore-1", Part: 300, Data: []byte("OPRCBKUP")}),
+		"abort_restore": propose(storage.AbortRestore{ID: "restore-1"}),
+		"commit_restore": propose(storage.CommitRestore{
+			ID: "restore-1", Parts: 301, Sha256: [32]byte{0: 1, 31: 2}, Force: true, MinIndex: 1000,
+		}),
 	}
 }
 

@@ -118,7 +118,7 @@ func contents(t testing.TB, f *FSM) string {
 func checkDigest(t testing.TB, f *FSM) {
 	t.Helper()
 	if _, err := f.View(func(r storage.Reader) error {
-		want, err := ComputeDigest(r)
+		want, err := storage.ComputeDigest(r)
 		if got, index := f.Digest(); err == nil && got != want.String() {
 			t.Errorf("digest at index %d: got %s, want %s", index, got, want)
 		}
@@ -369,13 +369,13 @@ func (w *world) register(clusters ...string) {
 }
 
 // digest is that of all keys except the request table.
-func (w *world) digest() Digest {
+func (w *world) digest() storage.Digest {
 	w.Helper()
-	var d Digest
+	var d storage.Digest
 	err := w.db.View(func(r storage.Reader, _ bolt.Meta) error {
 		return r.Scan(nil, nil, func(key, value []byte) (bool, error) {
 			if !bytes.HasPrefix(key, []byte(storage.RequestPrefix)) {
-				d.add(key, value)
+				d.Add(key, value)
 			}
 			return true, nil
 		})

@@ -29,8 +29,22 @@ func (m *Machine) Load(r storage.Reader) error {
 	return nil
 }
 
+// Undo forgets what the last Apply learnt: its transaction was abandoned.
+func (m *Machine) Undo() { m.requests.undo() }
+
+// Absorb learns what another replica applied, from what that changed.
+func (m *Machine) Absorb(changes []storage.Change) error {
+	for _, c := range changes {
+		if err := m.requests.absorb(c); err != nil {
+			return fmt.Errorf("absorb a change of %q: %w", c.Key, err)
+		}
+	}
+	return nil
+}
+
 // Apply runs the proposals of one log entry, in order. See storage.Machine.
 func (m *Machine) Apply(tx storage.Tx, index, term uint64, proposals []storage.Proposal) ([]storage.Result, []storage.Event, error) {
+	m.requests.keep()
 	a := applier{tx: tx, index: index, term: term, maxEvents: m.maxEvents}
 	results := make([]storage.Result, 0, len(proposals))
 	var fresh []remembered
@@ -54,6 +68,10 @@ func (m *Machine) Apply(tx storage.Tx, index, term uint64, proposals []storage.P
 // entry or among fresh. What it returns to remember is nil for a duplicate and
 // for a proposal without request id.
 func (m *Machine) applyOnce(a *applier, p storage.Proposal, fresh []remembered) (storage.Result, *remembered, error) {
+	if c, ok := p.Command.(storage.CommitRestore); ok {
+		result, err := m.restore(a, c)
+		return result, nil, err
+	}
 	if p.ID == "" {
 		result, err := a.apply(p)
 		return result, nil, err
@@ -78,6 +96,16 @@ func (m *Machine) applyOnce(a *applier, p storage.Proposal, fresh []remembered) 
 		return storage.Result{}, nil, err
 	}
 	return result, &remembered{id: id, fingerprint: p.Fingerprint, result: result}, nil
+}
+
+// restore replaces the state, and with it what is known of requests. So its own
+// result is not remembered there: the state tells of it.
+func (m *Machine) restore(a *applier, c storage.CommitRestore) (storage.Result, error) {
+	result, err := a.commitRestore(c)
+	if err != nil || result.Code != "" || result.Duplicate {
+		return result, err
+	}
+	return result, m.requests.replace(a.tx)
 }
 
 func (m *Machine) recall(r storage.Reader, id requestID, fresh []remembered) (remembered, bool, error) {
@@ -138,6 +166,10 @@ func (a *applier) apply(p storage.Proposal) (storage.Result, error) {
 		return a.putCluster(p, c)
 	case storage.DeleteCluster:
 		return a.deleteCluster(p, c)
+	case storage.StageRestore:
+		return a.stageRestore(c)
+	case storage.AbortRestore:
+		return a.abortRestore(c)
 	default:
 		return a.applyRecord(p.Command)
 	}

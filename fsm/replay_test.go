@@ -67,6 +67,15 @@ func TestReplayIsDeterministic(t *testing.T) {
 			}
 			checkMix(t, want)
 			checkChanges(t, a)
+			if _, err := a.View(func(r storage.Reader) error {
+				last, ok, err := storage.ReadRestored(r)
+				if err == nil && (!ok || last.FromIndex != 100) {
+					t.Errorf("the log restored %+v last, want a restore in it", last)
+				}
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -45,10 +46,15 @@ type requestTable struct {
 	index map[requestID]uint64
 	// limit is keptRequests, less in tests.
 	limit, slack int
+	// learnt and forgotten are what changed in index since the last keep.
+	learnt    []requestID
+	forgotten map[requestID]uint64
+	// replaced is index before the last keep, when all of it was replaced since.
+	replaced map[requestID]uint64
 }
 
 func newRequestTable() *requestTable {
-	return &requestTable{index: map[requestID]uint64{}, limit: keptRequests, slack: droppedAtOnce}
+	return &requestTable{index: map[requestID]uint64{}, forgotten: map[requestID]uint64{}, limit: keptRequests, slack: droppedAtOnce}
 }
 
 func requestKey(index uint64) []byte {
@@ -57,21 +63,96 @@ func requestKey(index uint64) []byte {
 
 // load rebuilds the map from the keys behind r.
 func (t *requestTable) load(r storage.Reader) error {
-	clear(t.index)
+	t.index = map[requestID]uint64{}
+	t.keep()
+	return t.read(r)
+}
+
+// replace is load that undo takes back.
+func (t *requestTable) replace(r storage.Reader) error {
+	t.undo()
+	before := t.index
+	t.index = map[requestID]uint64{}
+	t.replaced = before
+	return t.read(r)
+}
+
+func (t *requestTable) read(r storage.Reader) error {
 	return storage.ScanPrefix(r, []byte(storage.RequestPrefix), func(key, value []byte) (bool, error) {
-		requests, err := decodeRequests(value)
-		if err != nil {
-			return false, err
-		}
-		if len(key) != len(storage.RequestPrefix)+8 {
-			return false, fmt.Errorf("request table has the malformed key %q", key)
-		}
-		index := binary.BigEndian.Uint64(key[len(storage.RequestPrefix):])
-		for _, request := range requests {
-			t.index[request.id] = index
-		}
-		return true, nil
+		return true, t.learn(key, value)
 	})
+}
+
+// learn adds the requests of the entry behind key.
+func (t *requestTable) learn(key, value []byte) error {
+	index, requests, err := decodeRequestPair(key, value)
+	if err != nil {
+		return err
+	}
+	for _, request := range requests {
+		t.index[request.id] = index
+	}
+	return nil
+}
+
+// forget removes the requests of the entry behind key, except those that are known
+// from another entry by now: a restore moves them.
+func (t *requestTable) forget(key, value []byte) error {
+	index, requests, err := decodeRequestPair(key, value)
+	if err != nil {
+		return err
+	}
+	for _, request := range requests {
+		if t.index[request.id] == index {
+			delete(t.index, request.id)
+		}
+	}
+	return nil
+}
+
+func decodeRequestPair(key, value []byte) (index uint64, requests []remembered, err error) {
+	if len(key) != len(storage.RequestPrefix)+8 {
+		return 0, nil, fmt.Errorf("request table has the malformed key %q", key)
+	}
+	requests, err = decodeRequests(value)
+	return binary.BigEndian.Uint64(key[len(storage.RequestPrefix):]), requests, err
+}
+
+// absorb learns from a change that another replica made.
+func (t *requestTable) absorb(c storage.Change) error {
+	if !bytes.HasPrefix(c.Key, []byte(storage.RequestPrefix)) {
+		return nil
+	}
+	if c.Old != nil {
+		if err := t.forget(c.Key, c.Old); err != nil {
+			return err
+		}
+	}
+	if c.Value == nil {
+		return nil
+	}
+	return t.learn(c.Key, c.Value)
+}
+
+// keep makes what was recorded last permanent: undo does not reach it any more.
+func (t *requestTable) keep() {
+	t.learnt = t.learnt[:0]
+	clear(t.forgotten)
+	t.replaced = nil
+}
+
+// undo takes back what was recorded since the last keep.
+func (t *requestTable) undo() {
+	if t.replaced != nil {
+		t.index = t.replaced
+		t.keep()
+		return
+	}
+	for _, id := range t.learnt {
+		delete(t.index, id)
+	}
+	maps.Copy(t.index, t.forgotten)
+	t.keep()
 }
 
 // find returns what is remembered of id, if anything.
@@ -106,6 +187,7 @@ func (t *requestTable) record(tx storage.Tx, index uint64, requests []remembered
 	}
 	for _, request := range requests {
 		t.index[request.id] = index
+		t.learnt = append(t.learnt, request.id)
 	}
 	if len(t.index) < t.limit+t.slack {
 		return nil
@@ -123,6 +205,7 @@ func (t *requestTable) dropOldest(tx storage.Tx) error {
 		}
 		excess -= len(requests)
 		for _, request := range requests {
+			t.forgotten[request.id] = t.index[request.id]
 			delete(t.index, request.id)
 		}
 		keys = append(keys, bytes.Clone(key))

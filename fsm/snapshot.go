@@ -180,12 +180,12 @@ func checkState(path string, want bolt.Meta) (err error) {
 		if m.Index != want.Index || m.Term != want.Term || m.Digest != want.Digest {
 			return errors.New("check snapshot: the content is not what the header says")
 		}
-		digest, err := ComputeDigest(r)
+		digest, err := storage.ComputeDigest(r)
 		if err != nil {
 			return fmt.Errorf("check snapshot: %w", err)
 		}
 		if digest != m.Digest {
-			return fmt.Errorf("check snapshot: digest is %s, want %s", digest, Digest(m.Digest))
+			return fmt.Errorf("check snapshot: digest is %s, want %s", digest, storage.Digest(m.Digest))
 		}
 		return nil
 	})

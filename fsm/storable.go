@@ -51,6 +51,12 @@ func checkStorable(r storage.Request) error {
 		c.events(command.Events)
 	case storage.RecordEvents:
 		c.events(command.Events)
+	case storage.StageRestore:
+		c.name("restore", command.ID)
+	case storage.AbortRestore:
+		c.name("restore", command.ID)
+	case storage.CommitRestore:
+		c.name("restore", command.ID)
 	case storage.UpdateRuntimeState:
 		c.name("runtime state", command.Key)
 		c.document(command.Document)

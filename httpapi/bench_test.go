@@ -25,7 +25,7 @@ func hotServer(tb testing.TB) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cmd, err := putPackage(pkg, storage.Create, 0)
+	cmd, err := storage.NewPutPackage(pkg, storage.Create, 0)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -50,7 +50,7 @@ func (rq request) storeCluster(inPath string, mode storage.PutMode) error {
 			return err
 		}
 	}
-	cmd, err := putCluster(c, mode, pre.version)
+	cmd, err := storage.NewPutCluster(c, mode, pre.version)
 	if err != nil {
 		return err
 	}
@@ -104,15 +104,6 @@ func (rq request) storedCluster(name string) (c model.Cluster, found bool, err e
 		return nil
 	})
 	return c, found, err
-}
-
-// putCluster makes the command that stores c.
-func putCluster(c model.Cluster, mode storage.PutMode, ifMatch uint64) (storage.PutCluster, error) {
-	document, err := model.EncodeCluster(c)
-	if err != nil {
-		return storage.PutCluster{}, fmt.Errorf("encode cluster: %w", err)
-	}
-	return storage.PutCluster{Name: c.Name, Mode: mode, IfMatch: ifMatch, Document: document, ManagedBy: c.ManagedBy}, nil
 }
 
 // answerCluster answers a write of a cluster, once this node tells of it: who
@@ -174,7 +165,7 @@ func (rq request) changeCluster(word string, change func(*model.Cluster)) error 
 		if pre.version != 0 {
 			version = pre.version
 		}
-		cmd, err := putCluster(c, storage.Update, version)
+		cmd, err := storage.NewPutCluster(c, storage.Update, version)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,8 @@ import (
 type Config struct {
 	// MaxBodyBytes is the largest request body; a larger one is 413.
 	MaxBodyBytes int `yaml:"max_body_bytes"`
+	// MaxRestoreBytes is the same for a backup that is to be restored.
+	MaxRestoreBytes int `yaml:"max_restore_bytes"`
 	// MaxHeaderBytes bounds request line and headers together; more is 431. It
 	// is also the size of each connection's read buffer.
 	MaxHeaderBytes int `yaml:"max_header_bytes"`
@@ -58,6 +60,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		MaxBodyBytes:      8 << 20,
+		MaxRestoreBytes:   256 << 20,
 		MaxHeaderBytes:    16 << 10,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,

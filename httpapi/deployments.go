@@ -62,7 +62,7 @@ func (rq request) storeDeployment(inPath string, code func(storage.Outcome) int)
 	if err != nil {
 		return err
 	}
-	cmd, err := putDeployment(d, mode, pre.version)
+	cmd, err := storage.NewPutDeployment(d, mode, pre.version)
 	if err != nil {
 		return err
 	}
@@ -137,18 +137,6 @@ func (a deploymentAnswer) append(dst []byte) []byte {
 		dst = appendText(dst, string(a.condition), false)
 	}
 	return append(dst, '}', '\n')
-}
-
-// putDeployment makes the command that stores d.
-func putDeployment(d model.Deployment, mode storage.PutMode, ifMatch uint64) (storage.PutDeployment, error) {
-	document, err := model.EncodeDeployment(d)
-	if err != nil {
-		return storage.PutDeployment{}, fmt.Errorf("encode deployment: %w", err)
-	}
-	return storage.PutDeployment{
-		Key: d.Key, Mode: mode, IfMatch: ifMatch, Document: document,
-		Package: d.PackageName, Class: d.ClassKey, Environments: d.Environments(),
-	}, nil
 }
 
 // handleDeleteDeployment marks the deployment deleted; with ?wait= it answers

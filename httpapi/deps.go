@@ -46,6 +46,13 @@ type Deps struct {
 	Store storage.Store
 	// Members lists the servers of the cluster as this node sees them.
 	Members func(ctx context.Context) ([]storage.Member, error)
+	// Admin looks after those servers; nil: the driver has none.
+	Admin ClusterAdmin
+	// NotReady says why this node should get no requests although its store is ready,
+	// or ""; nil: there is no such reason.
+	NotReady func(ctx context.Context) string
+	// Snapshots makes backups; nil: this node makes none.
+	Snapshots Snapshots
 	// Clusters tells of the clusters; nil: there are none.
 	Clusters ClusterReader
 	// Records asks CRMs; nil: there are none.

@@ -28,7 +28,7 @@ func planServer(tb testing.TB, clusters int) *Server {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cmd, err := putPackage(pkg, storage.Create, 0)
+	cmd, err := storage.NewPutPackage(pkg, storage.Create, 0)
 	if err != nil {
 		tb.Fatal(err)
 	}

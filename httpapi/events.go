@@ -26,9 +26,9 @@ func (s *Server) handleListEvents(rq request) error {
 		return err
 	}
 	switch q.Kind {
-	case "", model.EventAboutDeployment, model.EventAboutCluster, model.EventAboutPackage:
+	case "", model.EventAboutDeployment, model.EventAboutCluster, model.EventAboutPackage, model.EventAboutNode:
 	default:
-		return invalidField("kind", "query parameter kind must be deployment, cluster or package, not %q", printable([]byte(q.Kind)))
+		return invalidField("kind", "query parameter kind must be deployment, cluster, package or node, not %q", printable([]byte(q.Kind)))
 	}
 	if q.Name, err = rq.queryName("name"); err != nil {
 		return err

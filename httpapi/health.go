@@ -23,7 +23,12 @@ type healthAnswer struct {
 type storageHealth struct {
 	Status  string `json:"status"`
 	Message string `json:"message,omitempty"`
+	// Details is what a store over another system tells of that.
+	Details any `json:"details,omitempty"`
 }
+
+// detailed is a store that has Details for the health answer. It must answer at once.
+type detailed interface{ Details() any }
 
 // handleHealth says whether this node can serve: a leader is known and the node
 // has caught up. The state of CRMs is not part of it.
@@ -38,6 +43,9 @@ func (s *Server) handleHealth(rq request) error {
 		code = fasthttp.StatusServiceUnavailable
 		answer.Status = "unhealthy"
 		answer.Storage = storageHealth{Status: "error", Message: orElse(st.Reason, "not ready")}
+	}
+	if d, ok := s.deps.Store.(detailed); ok {
+		answer.Storage.Details = d.Details()
 	}
 	return rq.answerProbe(code, answer)
 }
@@ -68,6 +76,9 @@ func (s *Server) handleReadyz(rq request) error {
 		answer.Ready, answer.Reason = false, "draining: this node is shutting down"
 	case !st.Ready:
 		answer.Reason = orElse(st.Reason, "the store is not ready")
+	case s.deps.NotReady != nil:
+		answer.Reason = s.deps.NotReady(rq.ctx)
+		answer.Ready = answer.Reason == ""
 	}
 	code := fasthttp.StatusOK
 	if !answer.Ready {

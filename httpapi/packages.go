@@ -72,7 +72,7 @@ func (rq request) storePackage(inPath string, mode storage.PutMode) error {
 	}
 	deployments := pkg.Deployments
 	pkg.Deployments = nil
-	cmd, err := putPackage(pkg, mode, pre.version)
+	cmd, err := storage.NewPutPackage(pkg, mode, pre.version)
 	if err != nil {
 		return err
 	}
@@ -98,19 +98,6 @@ func (rq request) storePackage(inPath string, mode storage.PutMode) error {
 	return rq.answerJSON(createdOr200(res.Outcome), appendPackageAnswer(nil, pkg.Name, outcomeWord(res.Outcome), stored))
 }
 
-// putPackage makes the command that stores pkg.
-func putPackage(pkg model.Package, mode storage.PutMode, ifMatch uint64) (storage.PutPackage, error) {
-	document, err := model.EncodePackage(pkg)
-	if err != nil {
-		return storage.PutPackage{}, fmt.Errorf("encode package: %w", err)
-	}
-	tags, dependencies, classes := pkg.IndexTerms()
-	return storage.PutPackage{
-		Name: pkg.Name, Mode: mode, IfMatch: ifMatch, Document: document,
-		Tags: tags, Dependencies: dependencies, Classes: classes,
-	}, nil
-}
-
 // embeddedDeployments makes the commands for the deployments inside a package,
 // before anything is stored.
 func embeddedDeployments(pkg string, deployments []model.Deployment) ([]storage.PutDeployment, error) {
@@ -122,7 +109,7 @@ func embeddedDeployments(pkg string, deployments []model.Deployment) ([]storage.
 		if d.PackageName != pkg {
 			return nil, invalidField(fmt.Sprintf("deployments[%d].package_name", i), "is %q, but the package is %q", d.PackageName, pkg)
 		}
-		cmd, err := putDeployment(d, 0, 0)
+		cmd, err := storage.NewPutDeployment(d, 0, 0)
 		if err != nil {
 			return nil, err
 		}

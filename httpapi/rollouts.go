@@ -36,7 +36,7 @@ func (rq request) changeDeployment(what string, change deploymentChange) (model.
 		if pre.version != 0 {
 			version = pre.version
 		}
-		cmd, err := putDeployment(d, storage.Update, version)
+		cmd, err := storage.NewPutDeployment(d, storage.Update, version)
 		if err != nil {
 			return d, storage.Result{}, err
 		}

@@ -85,6 +85,15 @@ var routes = []route{
 
 	{get, "/api/v1/watch", "watch", (*Server).handleWatch, false},
 	{get, "/api/v1/members", "listMembers", (*Server).handleListMembers, false},
+	{get, "/api/v1/cluster/health", "getControlPlaneHealth", (*Server).handleControlPlaneHealth, false},
+	{post, "/api/v1/cluster/leave", "leaveControlPlane", (*Server).handleLeave, true},
+	{post, "/api/v1/cluster/members/{name}/remove", "removeMember", (*Server).handleRemoveMember, true},
+	{post, "/api/v1/cluster/transfer-leader", "transferLeader", (*Server).handleTransferLeader, true},
+	{post, "/api/v1/cluster/join", "joinControlPlane", (*Server).handleJoin, true},
+	{get, snapshotPath, "saveSnapshot", (*Server).handleSaveSnapshot, false},
+	{post, snapshotPath, "restoreSnapshot", (*Server).handleRestoreSnapshot, true},
+	{get, "/api/v1/cluster/snapshots", "listSnapshots", (*Server).handleListSnapshots, false},
+	{post, "/api/v1/cluster/snapshots/run", "runSnapshot", (*Server).handleRunSnapshot, true},
 
 	{get, "/health", "health", (*Server).handleHealth, false},
 	{get, "/livez", "livez", (*Server).handleLivez, false},

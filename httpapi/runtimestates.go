@@ -1,8 +1,6 @@
 package httpapi
 
 import (
-	"fmt"
-
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -34,11 +32,11 @@ func (s *Server) handlePutRuntimeState(rq request) error {
 	if err := requireName("key", state.Key, name); err != nil {
 		return err
 	}
-	document, err := model.EncodeRuntimeState(state)
+	cmd, err := storage.NewUpdateRuntimeState(state, pre.version)
 	if err != nil {
-		return fmt.Errorf("encode runtime state: %w", err)
+		return err
 	}
-	res, err := rq.apply(storage.UpdateRuntimeState{Key: name, IfMatch: pre.version, Document: document}, requestID(key, ""))
+	res, err := rq.apply(cmd, requestID(key, ""))
 	if err != nil {
 		return err
 	}

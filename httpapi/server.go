@@ -29,6 +29,9 @@ type Server struct {
 	// corsOrigin is Config.CORSAllowOrigin.
 	corsOrigin []byte
 
+	// restoring is held while a backup is restored through this node.
+	restoring sync.Mutex
+
 	inFlight atomic.Int64
 	waiting  atomic.Int64
 	draining atomic.Bool
@@ -77,6 +80,7 @@ func New(cfg Config, deps Deps) *Server {
 		ErrorHandler:                 s.handleMalformed,
 		Logger:                       &libraryLogger{deps.Logger},
 		MaxRequestBodySize:           cfg.MaxBodyBytes,
+		HeaderReceived:               s.limitsOf,
 		ReadBufferSize:               cfg.MaxHeaderBytes,
 		ReadTimeout:                  cfg.ReadTimeout,
 		WriteTimeout:                 cfg.WriteTimeout,

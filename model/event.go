@@ -10,7 +10,7 @@ type Event struct {
 	At       time.Time `json:"at"`
 	// Type is EventNormal, EventWarning or EventAlarm.
 	Type EventType `json:"type"`
-	// Kind and Name say what the event is about: deployment, cluster, package.
+	// Kind and Name say what the event is about: deployment, cluster, package, node.
 	Kind string `json:"kind"`
 	Name string `json:"name"`
 	// Reason is CamelCase, for programs; Message is for people.
@@ -36,6 +36,8 @@ const (
 	EventAboutDeployment = "deployment"
 	EventAboutCluster    = "cluster"
 	EventAboutPackage    = "package"
+	// EventAboutNode: a server of the control plane itself.
+	EventAboutNode = "node"
 )
 
 // Reasons of the events about a cluster that is taken out of service or put back.

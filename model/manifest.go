@@ -7,7 +7,7 @@ import (
 )
 
 // Manifest is one document of a file that a person applies: a package with the
-// deployments that were embedded in it, deployments only, or clusters.
+// deployments that were embedded in it, deployments only, clusters, or runtime states.
 type Manifest struct {
 	// Package is nil when the document holds deployments only. Its own
 	// Deployments are empty: they are in the field below.
@@ -18,6 +18,8 @@ type Manifest struct {
 	// Clusters of the document. They have to be applied before what is deployed
 	// to them.
 	Clusters []Cluster
+	// RuntimeStates of the document.
+	RuntimeStates []RuntimeState
 	// Unknown are the paths of fields that are not known.
 	Unknown []string
 	// Line is where the document begins, from 1.
@@ -38,6 +40,11 @@ type deploymentSet struct {
 // clusterSet is a document that describes several clusters.
 type clusterSet struct {
 	Clusters []Cluster `json:"clusters"`
+}
+
+// runtimeStateSet is a document that holds runtime states.
+type runtimeStateSet struct {
+	RuntimeStates []RuntimeState `json:"runtime_states"`
 }
 
 // DecodeManifests decodes a file of one or many documents. The error is a
@@ -105,6 +112,8 @@ func decodeManifest(root *node) (Manifest, []Problem) {
 		return packageManifest(root)
 	case hasAny("clusters"):
 		return clusterSetManifest(root)
+	case hasAny("runtime_states"):
+		return runtimeStateManifest(root)
 	case hasAny("base_url", "url"):
 		return clusterManifest(root)
 	case hasAny("deployments") && !hasAny("functions"):
@@ -177,4 +186,21 @@ func clusterSetManifest(root *node) (Manifest, []Problem) {
 		return c.problems
 	})
 	return Manifest{Clusters: set.Clusters, Unknown: b.unknown}, b.result()
+}
+
+func runtimeStateManifest(root *node) (Manifest, []Problem) {
+	var set runtimeStateSet
+	var b binding
+	b.bindDocument(root, &set, func() problems {
+		var all problems
+		for i := range set.RuntimeStates {
+			set.RuntimeStates[i].SetDefaults()
+			found := set.RuntimeStates[i].check()
+			for _, p := range found.result() {
+				all.add(Problem{Path: fmt.Sprintf("runtime_states[%d].%s", i, p.Path), Message: p.Message})
+			}
+		}
+		return all
+	})
+	return Manifest{RuntimeStates: set.RuntimeStates, Unknown: b.unknown}, b.result()
 }

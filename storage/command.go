@@ -151,6 +151,40 @@ type RecordEvents struct{ Events []model.Event }
 // later one is rejected with conflict.
 type MintClusterID struct{ ClusterID string }
 
+// StageRestore keeps a slice of a backup until CommitRestore. The first part of
+// another restore drops what was staged of this one.
+type StageRestore struct {
+	// ID of the restore, drawn by whoever restores.
+	ID   string
+	Part uint32
+	// Data is at most RestorePartBytes of the backup's file.
+	Data []byte
+}
+
+// AbortRestore drops what is staged of a restore.
+type AbortRestore struct{ ID string }
+
+// CommitRestore replaces the state by that of a staged backup, whole or not at all:
+// every key except those that are the cluster's own (OwnKeys). It is rejected when
+// the parts are not the file that was meant or the file is damaged, when the cluster
+// holds documents and Force is false, and when versions would run backwards: its
+// index must be larger than that of the backup. Its result is not in the request
+// table, which is part of what is replaced; a repetition is known by ID.
+type CommitRestore struct {
+	ID string
+	// Parts is how many there are, numbered from 0; Sha256 is that of the file.
+	Parts  uint32
+	Sha256 [32]byte
+	// Force restores over documents.
+	Force bool
+	// MinIndex is the smallest index that the entry may have: that of the backup and
+	// one. A driver that numbers its entries itself leaves out numbers for it.
+	MinIndex uint64
+}
+
+// RestorePartBytes bounds StageRestore.Data.
+const RestorePartBytes = 512 << 10
+
 // Barrier changes nothing. A new leader commits one before it serves reads or
 // acts, so that its log holds an entry of its own term that the applier sees.
 type Barrier struct{}
@@ -167,6 +201,9 @@ func (DeleteCluster) command()       {}
 func (RecordClusterHealth) command() {}
 func (RecordEvents) command()        {}
 func (MintClusterID) command()       {}
+func (StageRestore) command()        {}
+func (AbortRestore) command()        {}
+func (CommitRestore) command()       {}
 
 // MaxRequestID bounds Request.ID, in bytes.
 const MaxRequestID = 128

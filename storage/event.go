@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Kind names a type of document, as it is written in event streams and queries.
@@ -42,6 +43,33 @@ type Event struct {
 	Kind     Kind
 	Key      string
 	Document []byte
+}
+
+// kindOfPrefix tells what kind of document the keys under a prefix hold.
+var kindOfPrefix = map[string]Kind{
+	PackagePrefix:       KindPackage,
+	DeploymentPrefix:    KindDeployment,
+	UnitPrefix:          KindUnit,
+	RuntimeStatePrefix:  KindRuntimeState,
+	ClusterPrefix:       KindCluster,
+	ClusterHealthPrefix: KindClusterHealth,
+	RevisionPrefix:      KindRevision,
+	StoredEventPrefix:   KindEvent,
+}
+
+// EventOf is the event that announces c as a part of index, for drivers that
+// learn of a change by its key. There is none for indexes and other keys that
+// hold no document.
+func EventOf(index uint64, c Change) (Event, bool) {
+	prefix, name, _ := strings.Cut(string(c.Key), "/")
+	kind, ok := kindOfPrefix[prefix+"/"]
+	switch {
+	case !ok || c.Old == nil && c.Value == nil:
+		return Event{}, false
+	case c.Value == nil:
+		return Event{Index: index, Type: EventDelete, Kind: kind, Key: name}, true
+	}
+	return Event{Index: index, Type: EventPut, Kind: kind, Key: name, Document: c.Value}, true
 }
 
 // WatchOptions selects a stream of changes.

@@ -53,7 +53,8 @@ func NewHistory(maxEvents, maxBytes int, index uint64) *History {
 }
 
 // Append adds all events of one index. Indexes must grow. The events must not
-// be modified afterwards.
+// be modified afterwards. More events than the history keeps at all are not kept:
+// watchers are told to read the state again, as by Reset.
 func (h *History) Append(index uint64, events []Event) {
 	size := 0
 	for _, e := range events {
@@ -61,6 +62,10 @@ func (h *History) Append(index uint64, events []Event) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if len(events) > h.maxEvents || size > h.maxBytes {
+		h.reset(index)
+		return
+	}
 	h.last = index
 	if len(events) == 0 {
 		return
@@ -72,7 +77,7 @@ func (h *History) Append(index uint64, events []Event) {
 	h.wake()
 }
 
-// evict drops the oldest batches beyond the bounds, but never the newest.
+// evict drops the oldest batches beyond the bounds.
 func (h *History) evict() {
 	drop := 0
 	for drop < len(h.batches)-1 && (h.events > h.maxEvents || h.bytes > h.maxBytes) {
@@ -95,6 +100,10 @@ func (h *History) wake() {
 func (h *History) Reset(index uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.reset(index)
+}
+
+func (h *History) reset(index uint64) {
 	h.batches, h.events, h.bytes = nil, 0, 0
 	h.oldest, h.last = index, index
 	h.wake()

@@ -120,11 +120,18 @@ func TestHistoryEvicts(t *testing.T) {
 		if h.events != 4 || len(h.batches) != 2 {
 			t.Errorf("kept: %d events in %d batches, want 4 in 2", h.events, len(h.batches))
 		}
-		// The newest stay together, however many they are.
-		h.Append(5, eventsOf(5, 50))
-		wantNext(t, mustWatch(t, h, WatchOptions{Since: 4}), 5, nil, slices.Repeat([]uint64{5}, 50)...)
+		// The newest stay together as long as there is room for them,
+		h.Append(5, eventsOf(5, 5))
+		wantNext(t, mustWatch(t, h, WatchOptions{Since: 4}), 5, nil, slices.Repeat([]uint64{5}, 5)...)
 		_, err = h.Watch(WatchOptions{Since: 3})
 		wantCompacted(t, err, 3, 4)
+		// and more than that are as good as a new state.
+		behind := mustWatch(t, h, WatchOptions{Since: 5})
+		h.Append(6, eventsOf(6, 6))
+		_, _, err = behind.Next(t.Context())
+		wantCompacted(t, err, 5, 6)
+		h.Append(7, eventsOf(7, 1))
+		wantNext(t, mustWatch(t, h, WatchOptions{Since: 6}), 7, nil, 7)
 	})
 	t.Run("by_bytes", func(t *testing.T) {
 		t.Parallel()
@@ -139,7 +146,8 @@ func TestHistoryEvicts(t *testing.T) {
 			t.Errorf("kept %d bytes since index %d, want at most 10000 since 3", h.bytes, h.oldest)
 		}
 		h.Append(6, []Event{{Index: 6, Document: make([]byte, 50_000)}})
-		wantNext(t, mustWatch(t, h, WatchOptions{Since: 5}), 6, nil, 6)
+		_, err := h.Watch(WatchOptions{Since: 5})
+		wantCompacted(t, err, 5, 6)
 		h.Append(7, big(7))
 		if h.bytes > 10_000 || h.events != 1 {
 			t.Errorf("after the giant: kept %d bytes in %d events, want one small one", h.bytes, h.events)

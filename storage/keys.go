@@ -24,8 +24,12 @@ import "fmt"
 //	requests/INDEX(8 bytes, big endian)   request ids and results of one entry
 //	system/cluster_id                     text, minted by the first entry
 //	system/event_sequence                 decimal text: the sequence of the newest event
+//	system/term_base                      decimal text: what is added to terms for CRMs, see Fence
+//	system/restored                       JSON of Restored: the newest restore
+//	restores/ID/PART(10)                  a slice of a backup that is to be restored
 //
-// (20) is a decimal number of 20 digits, so that keys sort as numbers do.
+// (20) and (10) are decimal numbers of that many digits, so that keys sort as numbers
+// do.
 const (
 	PackagePrefix       = "packages/"
 	DeploymentPrefix    = "deployments/"
@@ -36,6 +40,7 @@ const (
 	ClusterHealthPrefix = "cluster_health/"
 	RevisionPrefix      = "revisions/"
 	StoredEventPrefix   = "events/"
+	RestorePrefix       = "restores/"
 
 	tagIndexPrefix         = "index/tag/"
 	dependantIndexPrefix   = "index/dependant/"
@@ -53,6 +58,24 @@ var EventSequenceKey = []byte("system/event_sequence")
 
 // ClusterIDKey holds the cluster's id.
 var ClusterIDKey = []byte("system/cluster_id")
+
+// TermBaseKey holds what Fence adds to terms.
+var TermBaseKey = []byte("system/term_base")
+
+// RestoredKey tells of the newest restore.
+var RestoredKey = []byte("system/restored")
+
+// OwnKeys hold what is a cluster's own: a restore brings none of them along, and two
+// clusters of the same content differ in them.
+var OwnKeys = [][]byte{ClusterIDKey, TermBaseKey, RestoredKey}
+
+// RestorePartKey is the key of a staged part of a backup.
+func RestorePartKey(id string, part uint32) []byte {
+	return fmt.Appendf(nil, "%s%s/%010d", RestorePrefix, id, part)
+}
+
+// RestorePartsOf is the prefix of all staged parts of a restore.
+func RestorePartsOf(id string) []byte { return []byte(RestorePrefix + id + "/") }
 
 // IndexValue is the value of every index key.
 var IndexValue = []byte{1}

@@ -42,3 +42,8 @@ func PrefixEnd(prefix []byte) []byte {
 func ScanPrefix(r Reader, prefix []byte, fn func(key, value []byte) (bool, error)) error {
 	return r.Scan(prefix, PrefixEnd(prefix), fn)
 }
+
+// Change is what a transaction did to one key. Old is nil when the key was absent
+// before, Value when it is absent now. The slices belong to the driver and must
+// not be modified.
+type Change struct{ Key, Old, Value []byte }

@@ -111,6 +111,9 @@ func (s *manifests) each(fn func(name string)) {
 	for _, d := range s.deployments {
 		fn("deployment/" + d.Key)
 	}
+	for _, state := range s.states {
+		fn("runtime-state/" + state.Key)
+	}
 }
 
 // appliedDeployment is a deployment that was sent, and the index of the write.
@@ -151,6 +154,13 @@ func (p *program) applyManifests(ctx context.Context, c *client.Client, set mani
 		}
 		p.printWritten("deployment", d.Key, result)
 		applied = append(applied, appliedDeployment{d.Key, result.Index, result.Generation, changed[d.PackageName]})
+	}
+	for _, state := range set.states {
+		result, err := c.PutRuntimeState(ctx, state, client.WriteOptions{})
+		if err != nil {
+			return nil, fmt.Errorf("apply runtime-state/%s: %w", state.Key, err)
+		}
+		p.printWritten("runtime-state", state.Key, result)
 	}
 	return applied, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/oprc/oprc-pm/cluster"
 	"github.com/oprc/oprc-pm/fsm"
+	"github.com/oprc/oprc-pm/httpapi"
 	"github.com/oprc/oprc-pm/internal/config"
 	"github.com/oprc/oprc-pm/storage"
 	"github.com/oprc/oprc-pm/storage/memory"
@@ -18,6 +19,10 @@ import (
 type backend struct {
 	store   storage.Store
 	members func(ctx context.Context) ([]storage.Member, error)
+	// admin looks after the servers; nil: the driver has none. left is closed when
+	// this node is to stop because it left them.
+	admin httpapi.ClusterAdmin
+	left  <-chan struct{}
 	// handOver gives leadership away, if this node has it and somebody can take
 	// it.
 	handOver func(ctx context.Context) error
@@ -26,6 +31,8 @@ type backend struct {
 	// faulted is closed when the driver stopped itself, fault says why.
 	faulted <-chan struct{}
 	fault   func() error
+	// tempDir is for files that need not survive; nil: the system's.
+	tempDir func() (string, error)
 	// Addresses that others use; empty without others.
 	clusterAddr, gossipAddr string
 }
@@ -36,13 +43,9 @@ func openBackend(ctx context.Context, cfg config.Config, httpAddr string, logger
 	case config.StorageMemory:
 		return memoryBackend(cfg, httpAddr), nil
 	case config.StorageEtcd:
-		return nil, errNoEtcd()
+		return etcdBackend(ctx, cfg, httpAddr, logger, set)
 	}
 	return raftBackend(ctx, cfg, httpAddr, logger, set)
-}
-
-func errNoEtcd() error {
-	return usagef("storage.type: etcd is not available in this build; use raft or memory")
 }
 
 func raftBackend(ctx context.Context, cfg config.Config, httpAddr string, logger *slog.Logger, set *metrics.Set) (*backend, error) {
@@ -53,6 +56,8 @@ func raftBackend(ctx context.Context, cfg config.Config, httpAddr string, logger
 	return &backend{
 		store:   node,
 		members: node.Members,
+		admin:   node,
+		left:    node.Left(),
 		handOver: func(ctx context.Context) error {
 			if node.Status().Role != storage.RoleLeader {
 				return nil
@@ -62,6 +67,7 @@ func raftBackend(ctx context.Context, cfg config.Config, httpAddr string, logger
 		close:       node.Shutdown,
 		faulted:     node.Done(),
 		fault:       node.Err,
+		tempDir:     node.TempDir,
 		clusterAddr: node.ClusterAddr(),
 		gossipAddr:  node.GossipAddr(),
 	}, nil

@@ -8,11 +8,13 @@ import (
 
 func (p *program) clusterCommand() *cobra.Command {
 	cmd := group(&cobra.Command{
-		Use:     "cluster",
-		Short:   "Look after the control plane's own nodes",
-		Example: `  oprc-pm cluster members`,
+		Use:   "cluster",
+		Short: "Look after the control plane's own nodes",
+		Example: `  oprc-pm cluster members
+  oprc-pm cluster health`,
 	})
-	cmd.AddCommand(p.clusterMembersCommand())
+	cmd.AddCommand(p.clusterMembersCommand(), p.clusterHealthCommand(), p.clusterJoinCommand(), p.clusterLeaveCommand(),
+		p.clusterRemoveCommand(), p.clusterTransferCommand(), p.clusterRecoverCommand(), p.snapshotCommand())
 	return cmd
 }
 

@@ -113,6 +113,12 @@ var memberColumns = []column[storage.Member]{
 	{"VOTER", false, func(m storage.Member, _ time.Time) string { return yesNo(m.Voter) }},
 	{"ALIVE", false, func(m storage.Member, _ time.Time) string { return yesNo(m.Alive) }},
 	{"HTTP", false, func(m storage.Member, _ time.Time) string { return m.HTTPAddr }},
+	{"CONTACT", false, func(m storage.Member, _ time.Time) string {
+		if !m.Alive || m.LastContactMS < 0 {
+			return ""
+		}
+		return (time.Duration(m.LastContactMS) * time.Millisecond).String()
+	}},
 	{"APPLIED", false, func(m storage.Member, _ time.Time) string { return uintText(m.AppliedIndex) }},
 	{"DIGEST", false, func(m storage.Member, _ time.Time) string {
 		if m.Digest == "" {

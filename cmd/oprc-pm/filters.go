@@ -24,7 +24,7 @@ var filterFlags = []struct{ name, usage string }{
 	{"condition", "deployments in this condition, as RUNNING"},
 	{"status", "records in this condition or phase, as Running"},
 	{"deployment", "units and revisions of this deployment"},
-	{"kind", "events about deployments, clusters or packages: deployment, cluster or package"},
+	{"kind", "events about deployments, clusters, packages or nodes: deployment, cluster, package or node"},
 	{"name", "events about the one of this name"},
 	{"type", "events of this type: Normal, Warning or Alarm"},
 	{"reason", "events with this reason, as Moved"},

@@ -22,6 +22,7 @@ type manifests struct {
 	clusters    []model.Cluster
 	packages    []model.Package
 	deployments []model.Deployment
+	states      []model.RuntimeState
 	// force stores packages although classes vanish that are deployed.
 	force bool
 }
@@ -58,7 +59,7 @@ func (p *program) loadManifests(paths []string, strict bool) (manifests, error) 
 	if err := model.Invalid(problems); err != nil {
 		return manifests{}, err
 	}
-	if len(set.clusters)+len(set.packages)+len(set.deployments) == 0 {
+	if set.empty() {
 		return manifests{}, usagef("%s: there is no package and no deployment in it, nor a cluster", strings.Join(paths, ", "))
 	}
 	ordered, err := inDependencyOrder(set.packages)
@@ -165,12 +166,17 @@ func (p *program) unknownFields(path string, m model.Manifest, strict bool) []mo
 	return problems
 }
 
+func (s *manifests) empty() bool {
+	return len(s.clusters)+len(s.packages)+len(s.deployments)+len(s.states) == 0
+}
+
 func (s *manifests) add(m model.Manifest) {
 	if m.Package != nil {
 		s.packages = append(s.packages, *m.Package)
 	}
 	s.deployments = append(s.deployments, m.Deployments...)
 	s.clusters = append(s.clusters, m.Clusters...)
+	s.states = append(s.states, m.RuntimeStates...)
 }
 
 // duplicates reports what is described twice: which one should hold?
@@ -192,6 +198,9 @@ func (s *manifests) duplicates() []model.Problem {
 	}
 	for _, d := range s.deployments {
 		check("deployment", d.Key)
+	}
+	for _, state := range s.states {
+		check("runtime-state", state.Key)
 	}
 	return problems
 }

@@ -84,7 +84,7 @@ func (p *program) rootCommand() *cobra.Command {
 	}
 	add("node", p.serverCommand(), p.devCommand(), p.crmSimCommand())
 	add("client", p.applyCommand(), p.getCommand(), p.describeCommand(), p.diffCommand(), p.planCommand(),
-		p.createCommand(), p.deleteCommand(), p.rolloutCommand(),
+		p.createCommand(), p.deleteCommand(), p.rolloutCommand(), p.exportCommand(), p.importCommand(),
 		p.cordonCommand(), p.uncordonCommand(), p.drainCommand(), p.clusterCommand())
 	add("other", p.benchCommand(), p.versionCommand(), p.completionCommand())
 	return root

@@ -153,6 +153,8 @@ func (p *program) serve(ctx context.Context, s *service, readyFile string, ready
 	if err == nil {
 		select {
 		case <-ctx.Done():
+		case <-s.backend.left:
+			s.logger.Info("this node left the cluster and stops")
 		case fault := <-s.faults:
 			err = &exitError{exitFault, fmt.Errorf("the node was stopped by a fault: %w", fault)}
 		}

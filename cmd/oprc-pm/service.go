@@ -18,6 +18,7 @@ import (
 	"github.com/oprc/oprc-pm/crm/records"
 	"github.com/oprc/oprc-pm/fsm"
 	"github.com/oprc/oprc-pm/httpapi"
+	"github.com/oprc/oprc-pm/internal/backups"
 	"github.com/oprc/oprc-pm/internal/config"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -29,6 +30,7 @@ type service struct {
 	logger  *slog.Logger
 	backend *backend
 	fleet   *crm.Fleet
+	backups *backups.Manager
 	api     *httpapi.Server
 	// apiAddr is where the API listens, advertised where others reach it.
 	apiAddr    net.Addr
@@ -60,9 +62,6 @@ func startService(ctx context.Context, cfg config.Config, logger *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Storage.Type == config.StorageEtcd {
-		return nil, errNoEtcd()
-	}
 	listener, err := listenTCP(ctx, cfg.Server.HTTPAddr)
 	if err != nil {
 		return nil, fmt.Errorf("open the API: %w", err)
@@ -89,6 +88,9 @@ func (s *service) startParts(crmCfg crm.Config, listener net.Listener, set *metr
 		return fmt.Errorf("make CRM clients: %w", err)
 	}
 	s.fleet = fleet
+	if s.backups, err = newBackups(s.cfg, s.backend, s.logger, set); err != nil {
+		return err
+	}
 	inv := inventory.New(s.backend.store, logger, set)
 	orchestrator, err := control.New(controlConfig(s.cfg, crmCfg.LocalClusters()), control.Deps{
 		Store: s.backend.store, Fleet: fleet, Inventory: inv, Logger: logger, Metrics: set,
@@ -97,7 +99,8 @@ func (s *service) startParts(crmCfg crm.Config, listener net.Listener, set *metr
 		return fmt.Errorf("make orchestration: %w", err)
 	}
 	s.api = httpapi.New(httpConfig(s.cfg), httpapi.Deps{
-		Store: s.backend.store, Members: s.backend.members, Logger: s.logger, Metrics: set,
+		Store: s.backend.store, Members: s.backend.members, Admin: s.backend.admin, Logger: s.logger, Metrics: set,
+		Snapshots: s.backups, NotReady: s.backups.Undecided,
 		Clusters: records.NewClusters(inv, orchestrator.Monitor(), func() time.Duration { return s.backend.store.Status().LastContact }),
 		Records:  records.New(fleet, inv, records.DefaultConfig()),
 		Configured: func(cluster string) bool {
@@ -140,10 +143,24 @@ func (s *service) startOrchestration(work context.Context, inv *inventory.Invent
 	})
 	s.working.Go(func() { orchestrator.Follow(work) })
 	s.working.Go(func() {
-		if err := s.backend.store.Lead(work, orchestrator.Run); err != nil && work.Err() == nil {
+		if err := s.backend.store.Lead(work, s.lead(orchestrator)); err != nil && work.Err() == nil {
 			s.fail(fmt.Errorf("stand for leadership: %w", err))
 		}
 	})
+	s.working.Go(func() { s.backups.RunInitial(work) })
+}
+
+// lead is the leader's work. It begins once the cluster holds what it is to begin with.
+func (s *service) lead(orchestrator *control.Control) func(ctx context.Context, term uint64) {
+	return func(ctx context.Context, term uint64) {
+		if !s.backups.Hold(ctx) {
+			return
+		}
+		var parts sync.WaitGroup
+		defer parts.Wait()
+		parts.Go(func() { s.backups.Lead(ctx, term) })
+		orchestrator.Run(ctx, term)
+	}
 }
 
 // fail reports a fault; the first ones count.
@@ -209,6 +226,7 @@ func (s *service) stopParts(deadline context.Context, timeout time.Duration) err
 	s.work()
 	s.working.Wait()
 	s.fleet.Close()
+	s.backups.Close()
 	close(s.stopping)
 	s.serving.Wait()
 	return errors.Join(err, s.backend.close(deadline))

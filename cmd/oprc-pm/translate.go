@@ -38,12 +38,20 @@ func clusterConfig(c config.Config, httpAddr string) cluster.Config {
 	cc.SnapshotInterval = c.Raft.SnapshotInterval
 	cc.SnapshotThreshold = uint64(c.Raft.SnapshotThreshold)
 	cc.TrailingLogs = uint64(c.Raft.TrailingLogs)
+	pilot := c.Cluster.Autopilot
+	cc.Autopilot.CleanupDeadServers = pilot.CleanupDeadServers
+	cc.Autopilot.DeadServerThreshold = pilot.DeadServerThreshold
+	cc.Autopilot.LastContactThreshold = pilot.LastContactThreshold
+	cc.Autopilot.MaxTrailingLogs = uint64(pilot.MaxTrailingLogs) //nolint:gosec // validated
+	cc.Autopilot.ServerStabilizationTime = pilot.ServerStabilizationTime
+	cc.Autopilot.MinQuorum = pilot.MinQuorum
 	return cc
 }
 
 func httpConfig(c config.Config) httpapi.Config {
 	hc := httpapi.DefaultConfig()
 	hc.MaxBodyBytes = c.Server.MaxBodyBytes
+	hc.MaxRestoreBytes = c.Backup.MaxRestoreBytes
 	hc.MaxHeaderBytes = c.Server.MaxHeaderBytes
 	hc.ReadTimeout = c.Server.ReadTimeout
 	hc.WriteTimeout = c.Server.WriteTimeout

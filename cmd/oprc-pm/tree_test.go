@@ -119,7 +119,7 @@ func TestCompletion(t *testing.T) {
 		"describe class |":  "example.Record\n",
 		"get packages -o |": "table\nwide\njson\nyaml\n",
 		"get packages --server http://127.0.0.1:1 |": ":4\n",
-		"cluster |":    "members",
+		"cluster m|":   "members",
 		"completion |": "bash\nzsh\nfish\npowershell\n",
 	} {
 		args := append([]string{"__complete"}, strings.Fields(strings.TrimSuffix(line, "|"))...)

@@ -322,7 +322,6 @@ func TestExitCodes(t *testing.T) {
 		"crm-sim --name x --error-rate most":  {exitUsage, "must be a number"},
 		"server --config /nowhere.yml":        {exitUsage, "/nowhere.yml"},
 		"server --storage mysql":              {exitUsage, `storage.type: must be raft, etcd or memory, is "mysql"`},
-		"server --storage etcd":               {exitUsage, "etcd is not available in this build"},
 		"crm-sim":                             {exitUsage, "name must not be empty"},
 		"crm-sim --name x --log-level loud":   {exitUsage, `log level "loud"`},
 		"crm-sim --name x --listen nowhere:x": {exitFailure, "error: listen on nowhere:x: "},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -73,6 +74,8 @@ type Control struct {
 	dispatcher *dispatch.Dispatcher
 	failover   *failover.Controller
 	drift      *drift.Controller
+	// termBase is what is added to terms for CRMs, as of the present run.
+	termBase atomic.Uint64
 
 	// syncing is held while the fleet is brought in step.
 	syncing sync.Mutex
@@ -96,7 +99,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	}
 	if c.dispatcher, err = dispatch.New(cfg.Dispatch, dispatch.Deps{
 		Store: deps.Store, Fleet: deps.Fleet, Inventory: deps.Inventory, Gate: c.monitor,
-		Policy: cfg.Policy, Logger: deps.Logger, Metrics: deps.Metrics, Now: deps.Now,
+		Policy: cfg.Policy, Logger: deps.Logger, Metrics: deps.Metrics, Now: deps.Now, Fence: c.fence,
 	}); err != nil {
 		return nil, fmt.Errorf("make dispatcher: %w", err)
 	}
@@ -110,7 +113,7 @@ func New(cfg Config, deps Deps) (*Control, error) {
 	}
 	if c.drift, err = drift.New(cfg.Drift, drift.Deps{
 		Store: deps.Store, Fleet: deps.Fleet, Inventory: deps.Inventory, Sink: findings{c.dispatcher},
-		Logger: deps.Logger, Metrics: deps.Metrics, Now: deps.Now,
+		Logger: deps.Logger, Metrics: deps.Metrics, Now: deps.Now, Fence: c.fence,
 	}); err != nil {
 		return nil, fmt.Errorf("make search for drift: %w", err)
 	}
@@ -144,6 +147,9 @@ func (c *Control) Run(ctx context.Context, term uint64) {
 	select {
 	case <-c.deps.Inventory.Ready():
 	case <-ctx.Done():
+		return
+	}
+	if !c.readTermBase(ctx) {
 		return
 	}
 	// Clusters first: a dispatcher that does not know them would tell every

@@ -78,8 +78,8 @@ func (r *run) due(q question, wanted map[storage.UnitRef]model.DeploymentUnit, u
 // alone, a CRM that remembers keys would not deploy a unit again that it lost.
 func (r *run) origin(d model.Deployment, call string, record model.UnitStatus) crm.Origin {
 	from := crm.Origin{
-		Term: r.term, Generation: d.Generation, Deployment: d.Key,
-		CorrelationID: fmt.Sprintf("%s/%d/%d", d.Key, d.Generation, r.term),
+		Term: r.fence, Generation: d.Generation, Deployment: d.Key,
+		CorrelationID: fmt.Sprintf("%s/%d/%d", d.Key, d.Generation, r.fence),
 	}
 	if call != callStatus {
 		from.IdempotencyKey = fmt.Sprintf("%s-%s-%x", record.ID, call, record.LastTransitionTime.UnixNano())

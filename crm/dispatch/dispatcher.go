@@ -62,6 +62,8 @@ type Deps struct {
 	// Now is the clock of what is recorded. What is waited for is measured by one
 	// that does not jump.
 	Now func() time.Time
+	// Fence makes of a leader's term what CRMs are shown; nil: the term itself.
+	Fence func(term uint64) uint64
 }
 
 // Dispatcher makes the clusters run what the deployments ask for. It does

@@ -15,7 +15,9 @@ import (
 // run is one time of being the leader: what it remembers is forgotten with it.
 type run struct {
 	*Dispatcher
-	term  uint64
+	term uint64
+	// fence is what CRMs are shown instead of the term.
+	fence uint64
 	queue *queue
 	// resyncNow asks for a look at everything.
 	resyncNow chan struct{}
@@ -43,9 +45,14 @@ type run struct {
 }
 
 func (d *Dispatcher) newRun(term uint64) *run {
+	fence := term
+	if d.deps.Fence != nil {
+		fence = d.deps.Fence(term)
+	}
 	return &run{
 		Dispatcher:  d,
 		term:        term,
+		fence:       fence,
 		queue:       newQueue(),
 		resyncNow:   make(chan struct{}, 1),
 		clustersNow: make(chan struct{}, 1),

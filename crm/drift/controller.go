@@ -60,6 +60,8 @@ type Deps struct {
 	Metrics   *metrics.Set
 	// Now is the clock of what is recorded; nil means time.Now.
 	Now func() time.Time
+	// Fence makes of a leader's term what CRMs are shown; nil: the term itself.
+	Fence func(term uint64) uint64
 }
 
 // Controller looks at all clusters while it leads.

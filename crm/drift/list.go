@@ -20,7 +20,7 @@ func (l *lookout) list(ctx context.Context, client crm.Client, units []inventory
 	var records []model.DeploymentRecord
 	seen := map[string]bool{}
 	for offset := 0; ; {
-		page, err := client.Records(ctx, crm.Origin{Term: l.term}, crm.RecordFilter{Limit: l.cfg.PageSize, Offset: offset})
+		page, err := client.Records(ctx, crm.Origin{Term: l.fence}, crm.RecordFilter{Limit: l.cfg.PageSize, Offset: offset})
 		if err != nil {
 			return nil, err
 		}

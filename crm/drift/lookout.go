@@ -21,6 +21,8 @@ type lookout struct {
 	*Controller
 	name string
 	term uint64
+	// fence is what CRMs are shown instead of the term.
+	fence uint64
 	// soon asks for a look before its time.
 	soon chan struct{}
 
@@ -40,8 +42,12 @@ type lookout struct {
 }
 
 func newLookout(c *Controller, name string, term uint64) *lookout {
+	fence := term
+	if c.deps.Fence != nil {
+		fence = c.deps.Fence(term)
+	}
 	return &lookout{
-		Controller: c, name: name, term: term, soon: make(chan struct{}, 1),
+		Controller: c, name: name, term: term, fence: fence, soon: make(chan struct{}, 1),
 		absent: map[string]int{}, orphans: map[string]*orphan{}, clock: time.Now,
 	}
 }
@@ -199,7 +205,7 @@ func (l *lookout) judgeAbsent(ctx context.Context, client crm.Client, missing, e
 // has called ended, remembered, it is enough that it does not run: not every CRM
 // tells the two apart by name.
 func (l *lookout) ask(ctx context.Context, client crm.Client, unit inventory.UnitRef, remembered bool) {
-	status, err := client.Status(ctx, crm.Origin{Term: l.term}, unit.CRMID)
+	status, err := client.Status(ctx, crm.Origin{Term: l.fence}, unit.CRMID)
 	phase := crm.PhaseOf(status.Status)
 	switch class := crm.ClassOf(err); {
 	case class == crm.ClassNotFound,

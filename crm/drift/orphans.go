@@ -132,7 +132,7 @@ func (l *lookout) remove(ctx context.Context, client crm.Client, record model.De
 	if recorded, err := l.recorded(ctx, storage.Linearizable, record); err != nil || len(recorded) > 0 {
 		return // who does not lead any more must not remove what the next leader made
 	}
-	err := client.Delete(ctx, crm.Origin{Term: l.term, IdempotencyKey: "orphan/" + unit + "/" + strconv.FormatUint(l.term, 10)}, crmID(record))
+	err := client.Delete(ctx, crm.Origin{Term: l.fence, IdempotencyKey: "orphan/" + unit + "/" + strconv.FormatUint(l.fence, 10)}, crmID(record))
 	log := l.deps.Logger.With("cluster", l.name, "unit", unit)
 	if err != nil {
 		log.Warn("orphan was not removed", "error", err)

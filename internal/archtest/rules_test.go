@@ -25,8 +25,10 @@ var rooms = []room{
 	{path: "storage", about: "the contracts `Tx` and `Store`, commands as data, events, the key space, documents", mayImport: []string{"model"}},
 	{path: "storage/bolt", about: "the driver under the FSM: one bbolt file that knows its applied index", mayImport: []string{"storage", "model"}},
 	{path: "storage/memory", about: "the driver for tests and throw-away nodes", mayImport: []string{"storage", "model"}},
-	{path: "storage/storagetest", about: "the conformance suite that every driver passes", mayImport: []string{"storage", "model"}},
-	{path: "fsm", about: "the rules of the commands, their encoding, and the `raft.FSM` around them", mayImport: []string{"model", "storage", "storage/bolt"}},
+	{path: "storage/backup", about: "the file that a backup is, and how a store is saved to and restored from one", mayImport: []string{"storage", "model"}},
+	{path: "storage/etcd", about: "the driver over a shared etcd: a copy in memory, writes in order by one head key", mayImport: []string{"model", "storage", "storage/memory", "internal/wait"}, testsMayImport: []string{"storage/backup"}},
+	{path: "storage/storagetest", about: "the conformance suite that every driver passes", mayImport: []string{"storage", "storage/backup", "model"}},
+	{path: "fsm", about: "the rules of the commands, their encoding, and the `raft.FSM` around them", mayImport: []string{"model", "storage", "storage/bolt", "storage/backup"}},
 	{path: "cluster", about: "the Raft node: membership, forwarding, read index, leadership, bootstrap", mayImport: []string{"fsm", "storage", "model"}},
 	{path: "crm", about: "the way to the CRMs: the contract of a client, HTTP and gRPC, TLS, credentials, the fleet", mayImport: []string{"model", "crm/crmpb"}, testsMayImport: []string{"crm/sim"}},
 	{path: "crm/crmpb", about: "the messages and services of the gRPC CRM, generated from `crm/proto`"},
@@ -39,11 +41,13 @@ var rooms = []room{
 	{path: "crm/control", about: "what a leader run consists of", mayImport: []string{"model", "storage", "crm", "crm/plan", "crm/inventory", "crm/health", "crm/dispatch", "crm/failover", "crm/drift", "internal/wait"}, testsMayImport: []string{"crm/sim"}},
 	{path: "crm/records", about: "questions to all CRMs at once, for the API", mayImport: []string{"model", "crm", "crm/inventory"}, testsMayImport: []string{"crm/sim"}},
 	{path: "crm/sim", about: "the simulated CRM behind `crm-sim` and `dev`, in both protocols", mayImport: []string{"model", "crm/crmpb"}},
-	{path: "httpapi", about: "routes, middleware, handlers, watch streams", mayImport: []string{"model", "storage", "crm/plan"}, testsMayImport: []string{"crm", "crm/inventory", "crm/records", "crm/health", "crm/sim"}},
+	{path: "httpapi", about: "routes, middleware, handlers, watch streams", mayImport: []string{"model", "storage", "storage/backup", "crm/plan"}, testsMayImport: []string{"crm", "crm/inventory", "crm/records", "crm/health", "crm/sim"}},
 	{path: "bench", about: "the load harness and its reports; sees only what a client sees", mayImport: []string{"internal/client", "model", "internal/wait"}},
 	{path: "internal/client", about: "the HTTP client of the API, shared by the command line and the load harness", mayImport: []string{"model", "storage", "crm/plan", "internal/wait"}},
 	{path: "internal/config", about: "the configuration file, its defaults and its environment names", mayImport: []string{"model"}},
+	{path: "internal/backups", about: "scheduled backups: destinations, retention, the first restore", mayImport: []string{"model", "storage", "storage/backup", "internal/wait"}},
 	{path: "internal/testcluster", about: "several real nodes in one process, for tests", mayImport: []string{"*"}},
+	{path: "internal/testetcd", about: "real etcd servers, and a proxy that is in the way, for tests"},
 	{path: "internal/testtls", about: "certificate authorities for tests"},
 	{path: "internal/testproc", about: "the shipped binary as child processes, for tests", mayImport: []string{"internal/client", "model", "storage"}},
 	{path: "internal/wait", about: "the pause that a context ends, and the spread of pauses"},
@@ -53,8 +57,8 @@ var rooms = []room{
 
 // testSupport may be imported by every _test.go file.
 var testSupport = []string{
-	"model", "storage", "storage/memory", "storage/storagetest", "fsm",
-	"internal/testcluster", "internal/testproc", "internal/testtls",
+	"model", "storage", "storage/memory", "storage/storagetest", "storage/backup", "fsm",
+	"internal/testcluster", "internal/testetcd", "internal/testproc", "internal/testtls",
 }
 
 // A library is a module outside the standard library, and the rooms it may
@@ -73,9 +77,17 @@ var libraries = []library{
 	{module: "github.com/hashicorp/raft", rooms: []string{"fsm", "cluster"}},
 	{module: "github.com/hashicorp/raft-boltdb/v2", rooms: []string{"cluster"}},
 	{module: "github.com/hashicorp/raft-wal", rooms: []string{"cluster"}},
+	{module: "github.com/hashicorp/raft-autopilot", rooms: []string{"cluster"}},
 	{module: "github.com/hashicorp/memberlist", rooms: []string{"cluster"}},
 	{module: "github.com/hashicorp/go-hclog", rooms: []string{"cluster"}},
 	{module: "go.etcd.io/bbolt", rooms: []string{"storage/bolt", "cluster"}},
+	{module: "github.com/klauspost/compress", rooms: []string{"storage/backup"}},
+	{module: "github.com/minio/minio-go/v7", rooms: []string{"internal/backups"}},
+	{module: "github.com/johannesboyne/gofakes3", inTests: true},
+	{module: "go.etcd.io/etcd/client/v3", rooms: []string{"storage/etcd", "internal/testetcd"}, inTests: true},
+	{module: "go.etcd.io/etcd/api/v3", rooms: []string{"storage/etcd"}, inTests: true},
+	{module: "go.etcd.io/etcd/server/v3", rooms: []string{"internal/testetcd"}, inTests: true},
+	{module: "go.uber.org/zap", rooms: []string{"storage/etcd", "internal/testetcd"}},
 	{module: "github.com/tidwall/btree", rooms: []string{"storage/memory", "crm/inventory"}},
 	{module: "github.com/valyala/fasthttp", rooms: []string{"httpapi", "bench"}, inTests: true},
 	{module: "github.com/fasthttp/router", rooms: []string{"httpapi"}},
@@ -83,12 +95,12 @@ var libraries = []library{
 	{module: "github.com/spf13/cobra", rooms: []string{"cmd/oprc-pm"}},
 	{module: "go.yaml.in/yaml/v3", rooms: []string{"model", "internal/config"}, inTests: true},
 	{module: "github.com/go-json-experiment/json", rooms: []string{"model", "storage", "fsm", "httpapi"}, inTests: true},
-	{module: "google.golang.org/grpc", rooms: []string{"crm", "crm/crmpb", "crm/sim"}, inTests: true},
+	{module: "google.golang.org/grpc", rooms: []string{"crm", "crm/crmpb", "crm/sim", "storage/etcd"}, inTests: true},
 	{module: "google.golang.org/protobuf", rooms: []string{"crm", "crm/crmpb", "crm/sim"}, inTests: true},
 	{module: "golang.org/x/sync", rooms: []string{"*"}, inTests: true},
 	{module: "github.com/google/go-cmp", rooms: []string{"storage/storagetest"}, inTests: true},
 	{module: "go.uber.org/goleak", rooms: []string{"internal/testcluster"}, inTests: true},
-	{module: "github.com/anishathalye/porcupine", inTests: true},
+	{module: "github.com/anishathalye/porcupine", rooms: []string{"storage/storagetest"}, inTests: true},
 }
 
 // A ban forbids a standard-library or third-party symbol.

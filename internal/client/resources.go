@@ -269,6 +269,15 @@ func (c *Client) PutDeployment(ctx context.Context, d model.Deployment, o WriteO
 	return c.write(ctx, http.MethodPut, Resource(Deployments, d.Key), body, o)
 }
 
+// PutRuntimeState stores a runtime state.
+func (c *Client) PutRuntimeState(ctx context.Context, s model.RuntimeState, o WriteOptions) (WriteResult, error) {
+	body, err := objectOf(model.EncodeRuntimeState(s))
+	if err != nil {
+		return WriteResult{}, err
+	}
+	return c.write(ctx, http.MethodPut, Resource(RuntimeStates, s.Key), body, o)
+}
+
 // DeletePackage removes a package.
 func (c *Client) DeletePackage(ctx context.Context, name string, o WriteOptions) (WriteResult, error) {
 	return c.write(ctx, http.MethodDelete, Resource(Packages, name), nil, o)

@@ -13,6 +13,7 @@ type Config struct {
 	Storage       Storage       `yaml:"storage"`
 	CRM           CRM           `yaml:"crm"`
 	Packages      Packages      `yaml:"packages"`
+	Backup        Backup        `yaml:"backup"`
 	Observability Observability `yaml:"observability"`
 }
 
@@ -68,6 +69,26 @@ type Cluster struct {
 	// form a new cluster. It must be the same on all of them and has no effect
 	// once a cluster exists.
 	BootstrapExpect int `yaml:"bootstrap_expect"`
+	// Autopilot is when servers become voters and when dead ones go.
+	Autopilot Autopilot `yaml:"autopilot"`
+}
+
+// Autopilot is how the leader looks after the servers.
+type Autopilot struct {
+	// CleanupDeadServers removes servers that were silent for longer than
+	// DeadServerThreshold, while all others are healthy.
+	CleanupDeadServers  bool          `yaml:"cleanup_dead_servers"`
+	DeadServerThreshold time.Duration `yaml:"dead_server_threshold"`
+	// LastContactThreshold and MaxTrailingLogs are the limits of a healthy server:
+	// how long ago it heard from the leader, and how many entries it is behind.
+	LastContactThreshold time.Duration `yaml:"last_contact_threshold"`
+	MaxTrailingLogs      int           `yaml:"max_trailing_logs"`
+	// ServerStabilizationTime is how long a new server must be healthy before it
+	// votes.
+	ServerStabilizationTime time.Duration `yaml:"server_stabilization_time"`
+	// MinQuorum is the number of voters below which none is removed by itself; 0
+	// means a majority of bootstrap_expect or of the voters, whichever is more.
+	MinQuorum int `yaml:"min_quorum"`
 }
 
 // Raft is the replicated log.
@@ -137,6 +158,12 @@ type Etcd struct {
 	Password  Secret        `yaml:"password"`
 	Timeout   time.Duration `yaml:"timeout"`
 	TLS       TLS           `yaml:"tls"`
+	// SessionTTL, whole seconds, is after how long a silent node loses leadership.
+	SessionTTL time.Duration `yaml:"session_ttl"`
+	// MaxTxnOps and MaxRequestBytes must be etcd's --max-txn-ops and
+	// --max-request-bytes, or less.
+	MaxTxnOps       int `yaml:"max_txn_ops"`
+	MaxRequestBytes int `yaml:"max_request_bytes"`
 }
 
 // TLS is the client side of a TLS connection. A file may leave out _path in the
@@ -228,6 +255,13 @@ func DefaultConfig() Config {
 			ClusterAddr:     "0.0.0.0:7000",
 			GossipAddr:      "0.0.0.0:7946",
 			BootstrapExpect: 1,
+			Autopilot: Autopilot{
+				CleanupDeadServers:      true,
+				DeadServerThreshold:     5 * time.Minute,
+				LastContactThreshold:    time.Second,
+				MaxTrailingLogs:         250,
+				ServerStabilizationTime: 10 * time.Second,
+			},
 		},
 		Raft: Raft{
 			LogStore:           LogStoreBolt,
@@ -245,9 +279,14 @@ func DefaultConfig() Config {
 				Endpoints: []string{"localhost:2379"},
 				KeyPrefix: "/oaas/pm",
 				Timeout:   30 * time.Second,
+
+				SessionTTL:      10 * time.Second,
+				MaxTxnOps:       128,
+				MaxRequestBytes: 3 << 19,
 			},
 		},
 		CRM:           DefaultCRM(),
+		Backup:        DefaultBackup(),
 		Observability: Observability{LogLevel: "info", LogFormat: LogText},
 	}
 }

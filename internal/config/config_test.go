@@ -125,7 +125,8 @@ func TestSpecificationFile(t *testing.T) {
 	want.Storage.Etcd = Etcd{
 		Endpoints: []string{"etcd-1:2379", "etcd-2:2379"},
 		KeyPrefix: "/oaas/pm", Username: "oaas-pm", Password: "s3cret", Timeout: 30 * time.Second,
-		TLS: TLS{CACertPath: "/etc/ssl/etcd/ca.pem", ClientCertPath: "/etc/ssl/etcd/client.pem", ClientKeyPath: "/etc/ssl/etcd/client-key.pem"},
+		TLS:        TLS{CACertPath: "/etc/ssl/etcd/ca.pem", ClientCertPath: "/etc/ssl/etcd/client.pem", ClientKeyPath: "/etc/ssl/etcd/client-key.pem"},
+		SessionTTL: 10 * time.Second, MaxTxnOps: 128, MaxRequestBytes: 1572864,
 	}
 	want.CRM.DefaultCluster = "production-east"
 	want.CRM.HealthCheckInterval = 30 * time.Second
@@ -444,6 +445,11 @@ func TestValidate(t *testing.T) {
 		"storage.etcd.endpoints":                         func(c *Config) { c.Storage.Type, c.Storage.Etcd.Endpoints = StorageEtcd, nil },
 		"storage.etcd.password":                          func(c *Config) { c.Storage.Type, c.Storage.Etcd.Username = StorageEtcd, "u" },
 		"storage.etcd.timeout":                           func(c *Config) { c.Storage.Type, c.Storage.Etcd.Timeout = StorageEtcd, -1 },
+		"storage.etcd.key_prefix":                        func(c *Config) { c.Storage.Type, c.Storage.Etcd.KeyPrefix = StorageEtcd, "/" },
+		"storage.etcd.session_ttl":                       func(c *Config) { c.Storage.Type, c.Storage.Etcd.SessionTTL = StorageEtcd, 1500*time.Millisecond },
+		"storage.etcd.max_txn_ops":                       func(c *Config) { c.Storage.Type, c.Storage.Etcd.MaxTxnOps = StorageEtcd, 7 },
+		"storage.etcd.max_request_bytes":                 func(c *Config) { c.Storage.Type, c.Storage.Etcd.MaxRequestBytes = StorageEtcd, 1024 },
+		"storage.etcd.tls.client_key_path":               func(c *Config) { c.Storage.Type, c.Storage.Etcd.TLS.ClientCertPath = StorageEtcd, "c.pem" },
 		"crm.default_cluster":                            func(c *Config) { withCluster(func(*CRMCluster) {})(c); c.CRM.DefaultCluster = "x" },
 		"crm.health_cache_ttl":                           func(c *Config) { c.CRM.HealthCacheTTL = -1 },
 		"crm.planning.availability":                      func(c *Config) { c.CRM.Planning.Availability = 1 },

@@ -56,6 +56,15 @@ var variables = []variable{
 
 	{"PACKAGE_DELETE_CASCADE", truth(func(c *Config) *bool { return &c.Packages.DeleteCascade })},
 
+	{"OPRC_BACKUP_INTERVAL", duration(func(c *Config) *time.Duration { return &c.Backup.Interval })},
+	{"OPRC_BACKUP_DIRECTORY", text(func(c *Config) *string { return &c.Backup.Directory })},
+	{"OPRC_BACKUP_S3_ENDPOINT", text(func(c *Config) *string { return &c.Backup.S3.Endpoint })},
+	{"OPRC_BACKUP_S3_BUCKET", text(func(c *Config) *string { return &c.Backup.S3.Bucket })},
+	{"OPRC_BACKUP_S3_ACCESS_KEY", text(func(c *Config) *string { return &c.Backup.S3.AccessKey })},
+	{"OPRC_BACKUP_S3_SECRET_KEY", func(c *Config, v string) error { c.Backup.S3.SecretKey = Secret(v); return nil }},
+	{"OPRC_BACKUP_S3_SECRET_KEY_FILE", text(func(c *Config) *string { return &c.Backup.S3.SecretKeyFile })},
+	{"OPRC_BACKUP_RESTORE_IF_EMPTY", truth(func(c *Config) *bool { return &c.Backup.RestoreIfEmpty })},
+
 	{"RUST_LOG", func(c *Config, v string) error { return setRustLog(&c.Observability.LogLevel, v) }},
 	{"LOG_LEVEL", func(c *Config, v string) error { return c.Observability.LogLevel.UnmarshalText([]byte(v)) }},
 	{"LOG_FORMAT", func(c *Config, v string) error { return c.Observability.LogFormat.UnmarshalText([]byte(v)) }},

@@ -18,6 +18,7 @@ func (c *Config) Validate() error {
 	v.cluster(c)
 	v.storage(c)
 	v.crm(c)
+	v.backup(c.Backup)
 	v.observability(c)
 	return errors.Join(v.errs...)
 }
@@ -65,7 +66,17 @@ func (v *validator) cluster(c *Config) {
 		v.check(seed != "" && !strings.ContainsAny(seed, " \t\r\n/"), fmt.Sprintf("cluster.join[%d]", i), "%q is not HOST or HOST:PORT", seed)
 	}
 	v.check(expect <= 1 || len(c.Cluster.Join) > 0, "cluster.join", "must name a node when bootstrap_expect is %d", expect)
+	v.autopilot(c.Cluster.Autopilot)
 	v.raft(c.Raft)
+}
+
+func (v *validator) autopilot(a Autopilot) {
+	const key = "cluster.autopilot."
+	v.check(a.ServerStabilizationTime >= 0, key+"server_stabilization_time", "must not be negative, is %v", a.ServerStabilizationTime)
+	v.check(a.DeadServerThreshold > a.ServerStabilizationTime, key+"dead_server_threshold", "must be longer than server_stabilization_time (%v), is %v", a.ServerStabilizationTime, a.DeadServerThreshold)
+	v.positive(key+"last_contact_threshold", a.LastContactThreshold)
+	v.check(a.MaxTrailingLogs >= 1, key+"max_trailing_logs", "must be at least 1, is %d", a.MaxTrailingLogs)
+	v.check(a.MinQuorum >= 0 && a.MinQuorum <= maxBootstrapExpect, key+"min_quorum", "must be 0 to %d, is %d", maxBootstrapExpect, a.MinQuorum)
 }
 
 func (v *validator) raft(r Raft) {
@@ -88,12 +99,22 @@ func (v *validator) storage(c *Config) {
 	switch c.Storage.Type {
 	case StorageRaft, StorageMemory:
 	case StorageEtcd:
-		v.check(len(c.Storage.Etcd.Endpoints) > 0, "storage.etcd.endpoints", "must name at least one")
-		v.positive("storage.etcd.timeout", c.Storage.Etcd.Timeout)
-		v.check((c.Storage.Etcd.Username == "") == (c.Storage.Etcd.Password == ""), "storage.etcd.password", "username and password belong together, one of them is missing")
+		v.etcd(c.Storage.Etcd)
 	default:
 		v.check(false, "storage.type", "must be raft, etcd or memory, is %q", c.Storage.Type)
 	}
+}
+
+func (v *validator) etcd(e Etcd) {
+	const key = "storage.etcd."
+	v.check(len(e.Endpoints) > 0, key+"endpoints", "must name at least one")
+	v.check(strings.Trim(e.KeyPrefix, "/") != "" && strings.HasPrefix(e.KeyPrefix, "/"), key+"key_prefix", "must be a path such as /oaas/pm, is %q", e.KeyPrefix)
+	v.positive(key+"timeout", e.Timeout)
+	v.check((e.Username == "") == (e.Password == ""), key+"password", "username and password belong together, one of them is missing")
+	v.check((e.TLS.ClientCertPath == "") == (e.TLS.ClientKeyPath == ""), key+"tls.client_key_path", "certificate and key belong together, one of them is missing")
+	v.check(e.SessionTTL >= time.Second && e.SessionTTL%time.Second == 0, key+"session_ttl", "must be whole seconds, at least one, is %v", e.SessionTTL)
+	v.check(e.MaxTxnOps >= 8, key+"max_txn_ops", "must be at least 8, is %d", e.MaxTxnOps)
+	v.check(e.MaxRequestBytes >= 64<<10, key+"max_request_bytes", "must be at least %d, is %d", 64<<10, e.MaxRequestBytes)
 }
 
 // checkURL accepts http and https with a host and without user, query and

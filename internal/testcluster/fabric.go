@@ -15,10 +15,15 @@ type fabric struct {
 	isolated map[int]bool
 	side     map[int]bool // the cut-off side of a partition
 	conns    map[*fabricConn]struct{}
+	// gossips are the owners of gossip addresses, mute the nodes whose gossip is
+	// cut off from everybody.
+	gossips map[string]int
+	mute    map[int]bool
 }
 
 func newFabric() *fabric {
-	return &fabric{owners: make(map[string]int), isolated: make(map[int]bool), conns: make(map[*fabricConn]struct{})}
+	return &fabric{owners: make(map[string]int), isolated: make(map[int]bool), conns: make(map[*fabricConn]struct{}),
+		gossips: make(map[string]int)}
 }
 
 // of is the network as node i sees it.
@@ -102,7 +107,12 @@ func (n *nodeNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	f.mu.Lock()
 	to, known := f.owners[addr]
 	if !known { // gossip
+		passes := f.gossipPasses(n.node, addr)
 		f.mu.Unlock()
+		if !passes {
+			raw.Close()
+			return nil, errCut
+		}
 		return raw, nil
 	}
 	c := &fabricConn{Conn: raw, fabric: f, from: n.node, to: to}
@@ -116,6 +126,34 @@ func (n *nodeNetwork) Dial(ctx context.Context, addr string) (net.Conn, error) {
 		return nil, errCut
 	}
 	return c, nil
+}
+
+// Passes implements the filter of gossip packets.
+func (n *nodeNetwork) Passes(addr string) bool {
+	n.fabric.mu.Lock()
+	defer n.fabric.mu.Unlock()
+	return n.fabric.gossipPasses(n.node, addr)
+}
+
+// gossipPasses reports whether node i may gossip with addr. mu must be held.
+func (f *fabric) gossipPasses(i int, addr string) bool {
+	to, known := f.gossips[addr]
+	return !known || i == to || !f.mute[i] && !f.mute[to]
+}
+
+func (f *fabric) setMute(ids []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mute = make(map[int]bool)
+	for _, i := range ids {
+		f.mute[i] = true
+	}
+}
+
+func (f *fabric) gossipsAt(addr string, i int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.gossips[addr] = i
 }
 
 type fabricConn struct {

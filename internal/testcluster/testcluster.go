@@ -122,6 +122,8 @@ func FastConfig() cluster.Config {
 	cfg.HistoryEntries = 4096
 	cfg.HistoryBytes = 4 << 20
 	cfg.FastGossip = true
+	cfg.Autopilot.Interval = slowness * 100 * time.Millisecond
+	cfg.Autopilot.ServerStabilizationTime = slowness * 200 * time.Millisecond
 	return cfg
 }
 
@@ -171,6 +173,7 @@ func (c *Cluster) start(i int, cfg cluster.Config) *cluster.Node {
 		c.t.Fatalf("open node %d: %v", i, err)
 	}
 	s.node = node
+	c.fabric.gossipsAt(node.GossipAddr(), i)
 	s.cfg.ClusterAddr, s.cfg.GossipAddr = node.ClusterAddr(), node.GossipAddr()
 	return node
 }
@@ -260,6 +263,10 @@ func (c *Cluster) RestartWithNewAddrs() {
 // Partition cuts the given nodes off from the others; among themselves they stay
 // connected. Gossip is not cut: it only hints.
 func (c *Cluster) Partition(ids ...int) { c.fabric.partition(ids) }
+
+// Mute cuts the gossip of the given nodes off from everybody; without any, all
+// gossip passes again.
+func (c *Cluster) Mute(ids ...int) { c.fabric.setMute(ids) }
 
 // Heal undoes Partition.
 func (c *Cluster) Heal() { c.fabric.heal() }

@@ -48,13 +48,17 @@ type Config struct {
 	// as the file is smaller, writers never wait for readers to let go of a
 	// mapping. It costs no memory.
 	InitialMmapSize int
+	// ReadOnly opens an existing file without changing it.
+	ReadOnly bool
+	// Fault is for tests.
+	Fault Fault
 }
 
 // DefaultInitialMmapSize is enough for some million documents.
 const DefaultInitialMmapSize = 64 << 30
 
-// DB is an open file. View may be called from any goroutine, everything else
-// from one at a time.
+// DB is an open file. View, Stats and Compact may be called from any goroutine,
+// everything else from one at a time.
 type DB struct {
 	cfg Config
 
@@ -63,6 +67,11 @@ type DB struct {
 	current *file
 	// retired counts the files that were replaced and still have views.
 	retired sync.WaitGroup
+
+	// writing is held by whoever writes or replaces the file, and guards noted.
+	writing sync.Mutex
+	// noted collects what transactions write while the file is compacted.
+	noted *notes
 
 	closeOnce sync.Once
 	closeErr  error
@@ -98,6 +107,7 @@ func Open(cfg Config) (*DB, error) {
 func openBolt(cfg Config) (*file, error) {
 	inner, err := bbolt.Open(cfg.Path, 0o600, &bbolt.Options{
 		Timeout:         2 * time.Second,
+		ReadOnly:        cfg.ReadOnly,
 		NoSync:          true,
 		NoGrowSync:      true,
 		FreelistType:    bbolt.FreelistMapType,
@@ -106,7 +116,11 @@ func openBolt(cfg Config) (*file, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open state file %s: %w", cfg.Path, err)
 	}
-	if err := inner.Update(initialize); err != nil {
+	prepare := inner.Update
+	if cfg.ReadOnly {
+		prepare = inner.View
+	}
+	if err := prepare(initialize); err != nil {
 		return nil, errors.Join(fmt.Errorf("open state file %s: %w", cfg.Path, err), inner.Close())
 	}
 	return &file{DB: inner}, nil
@@ -114,6 +128,9 @@ func openBolt(cfg Config) (*file, error) {
 
 // initialize creates the buckets of a new file and checks those of an old one.
 func initialize(tx *bbolt.Tx) error {
+	if !tx.Writable() {
+		return checkFormat(tx)
+	}
 	if _, err := tx.CreateBucketIfNotExists(dataBucket); err != nil {
 		return err
 	}
@@ -125,11 +142,27 @@ func initialize(tx *bbolt.Tx) error {
 	if format == nil {
 		return meta.Put(formatKey, []byte{formatVersion})
 	}
-	if len(format) != 1 || format[0] > formatVersion {
-		return fmt.Errorf("format %x is newer than this program understands (%d)", format, formatVersion)
+	return checkFormat(tx)
+}
+
+// checkFormat checks that a file is one of these, and not of a newer program.
+func checkFormat(tx *bbolt.Tx) error {
+	meta := tx.Bucket(metaBucket)
+	if meta == nil || tx.Bucket(dataBucket) == nil {
+		return errors.New("it is no state file")
+	}
+	format := meta.Get(formatKey)
+	if len(format) != 1 || format[0] == 0 {
+		return fmt.Errorf("its format %x is damaged", format)
+	}
+	if format[0] > formatVersion {
+		return fmt.Errorf("format %d is newer than this program understands (%d): %w", format[0], formatVersion, ErrNewerFormat)
 	}
 	return nil
 }
+
+// ErrNewerFormat: a newer release of the program wrote the file.
+var ErrNewerFormat = errors.New("start the release that wrote it, or a later one")
 
 // View calls fn with a consistent view of the data and its meta.
 func (db *DB) View(fn func(r storage.Reader, m Meta) error) error {
@@ -213,21 +246,36 @@ func (db *DB) writable() (*file, error) {
 // Update calls fn in a transaction and commits what it wrote together with m as
 // fn left it. When fn fails, nothing is written.
 func (db *DB) Update(fn func(tx storage.Tx, m *Meta) error) error {
+	db.writing.Lock()
+	defer db.writing.Unlock()
 	f, err := db.writable()
 	if err != nil {
 		return err
 	}
-	return f.Update(func(tx *bbolt.Tx) error {
-		m, err := readMeta(tx)
-		if err != nil {
+	var written writes
+	var m Meta
+	err = f.Update(func(tx *bbolt.Tx) error {
+		if m, err = readMeta(tx); err != nil {
 			return err
 		}
 		m.Configuration = nil
-		if err := fn(&transaction{view{bucket: tx.Bucket(dataBucket)}}, &m); err != nil {
+		t := &transaction{view: view{bucket: tx.Bucket(dataBucket)}}
+		if db.noted != nil {
+			written = writes{}
+			t.written = written
+		}
+		if err := fn(t, &m); err != nil {
 			return err
 		}
-		return writeMeta(tx, m)
+		if err := writeMeta(tx, m); err != nil {
+			return err
+		}
+		return db.cfg.Fault.Before("write", db.cfg.Path)
 	})
+	if err == nil && db.noted != nil {
+		db.noted.add(written, m)
+	}
+	return err
 }
 
 // Sync makes everything committed so far survive a loss of power.
@@ -236,7 +284,7 @@ func (db *DB) Sync() error {
 	if err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	if err := errors.Join(db.cfg.Fault.Before("sync", db.cfg.Path), f.Sync()); err != nil {
 		return fmt.Errorf("sync state file: %w", err)
 	}
 	return nil
@@ -257,10 +305,24 @@ func (db *DB) Size() int64 {
 // turn be waiting for whoever called Replace. When Replace fails before the
 // rename the old file stays in use; when after, the DB is closed.
 func (db *DB) Replace(path string) error {
-	if err := os.Rename(path, db.cfg.Path); err != nil {
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	if db.noted != nil {
+		db.noted.void = true
+	}
+	return db.replace(path)
+}
+
+// replace is Replace for whoever holds writing.
+func (db *DB) replace(path string) error {
+	err := db.cfg.Fault.Before("rename", db.cfg.Path)
+	if err == nil {
+		err = os.Rename(path, db.cfg.Path)
+	}
+	if err != nil {
 		return fmt.Errorf("replace state file: %w", err)
 	}
-	err := SyncDir(filepath.Dir(db.cfg.Path))
+	err = errors.Join(db.cfg.Fault.Before("syncdir", db.cfg.Path), SyncDir(filepath.Dir(db.cfg.Path)))
 	var fresh *file
 	if err == nil {
 		fresh, err = openBolt(db.cfg)
@@ -278,9 +340,16 @@ func (db *DB) Replace(path string) error {
 // too, and may be called more than once.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() {
-		if f := db.swap(nil); f != nil {
+		db.writing.Lock()
+		f := db.swap(nil)
+		db.writing.Unlock()
+		if f != nil {
 			f.views.Wait()
-			db.closeErr = errors.Join(f.Sync(), f.Close())
+			synced := db.cfg.Fault.Before("sync", db.cfg.Path)
+			if !db.cfg.ReadOnly {
+				synced = errors.Join(synced, f.Sync())
+			}
+			db.closeErr = errors.Join(synced, f.Close())
 		}
 		db.retired.Wait()
 	})

@@ -27,7 +27,10 @@ func (v *view) Scan(start, end []byte, fn func(key, value []byte) (bool, error))
 }
 
 // transaction is a storage.Tx over the data bucket.
-type transaction struct{ view }
+type transaction struct {
+	view
+	written writes // nil: nobody wants to know
+}
 
 func (t *transaction) Put(key, value []byte) error {
 	if len(value) == 0 {
@@ -36,6 +39,7 @@ func (t *transaction) Put(key, value []byte) error {
 	if err := t.bucket.Put(key, value); err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
 	}
+	t.written.note(key, value)
 	return nil
 }
 
@@ -43,5 +47,6 @@ func (t *transaction) Delete(key []byte) error {
 	if err := t.bucket.Delete(key); err != nil {
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
+	t.written.note(key, nil)
 	return nil
 }

@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tidwall/btree"
-
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
 )
@@ -34,7 +32,7 @@ const term = 1
 // version is the state after one command.
 type version struct {
 	index uint64
-	tree  *btree.Map[string, []byte]
+	tree  *Tree
 }
 
 // Store implements storage.Store.
@@ -46,8 +44,9 @@ type Store struct {
 	// mu makes commands apply one after the other.
 	mu      sync.Mutex
 	current atomic.Pointer[version]
-	// advanced is closed and replaced whenever current changes; guarded by mu.
-	advanced chan struct{}
+	// advanced is closed and replaced whenever current changes, restored when a
+	// backup took its place; guarded by mu.
+	advanced, restored chan struct{}
 
 	closed    chan struct{}
 	closeOnce sync.Once
@@ -63,9 +62,10 @@ func New(machine storage.Machine) *Store {
 		history:  storage.NewHistory(historyEvents, historyBytes, 0),
 		id:       rand.Text(),
 		advanced: make(chan struct{}),
+		restored: make(chan struct{}),
 		closed:   make(chan struct{}),
 	}
-	s.current.Store(&version{tree: &btree.Map[string, []byte]{}})
+	s.current.Store(&version{tree: NewTree()})
 	return s
 }
 
@@ -94,16 +94,21 @@ func (s *Store) apply(p storage.Proposal) (storage.Result, error) {
 		return storage.Result{}, closedError()
 	}
 	before := s.current.Load()
-	next := &version{index: before.index + 1, tree: before.tree.Copy()}
-	results, events, err := s.machine.Apply(tx{reader{next.tree}}, next.index, term, []storage.Proposal{p})
+	proposals := []storage.Proposal{p}
+	next := &version{index: max(before.index+1, storage.MinIndex(proposals)), tree: before.tree.Copy()}
+	results, events, err := s.machine.Apply(next.tree, next.index, term, proposals)
 	if err != nil {
 		// The machine may know of writes that are now dropped.
-		return storage.Result{}, fmt.Errorf("apply command: %w", errors.Join(err, s.machine.Load(reader{before.tree})))
+		return storage.Result{}, fmt.Errorf("apply command: %w", errors.Join(err, s.machine.Load(before.tree)))
 	}
 	s.current.Store(next)
 	s.history.Append(next.index, events)
 	close(s.advanced)
 	s.advanced = make(chan struct{})
+	if storage.RestoreCommitted(proposals, results) {
+		close(s.restored)
+		s.restored = make(chan struct{})
+	}
 	return results[0], nil
 }
 
@@ -113,7 +118,7 @@ func (s *Store) View(ctx context.Context, opts storage.ReadOptions, fn func(stor
 		return storage.ReadInfo{}, err
 	}
 	v := s.current.Load()
-	return storage.ReadInfo{Index: v.index}, fn(reader{v.tree})
+	return storage.ReadInfo{Index: v.index}, fn(v.tree)
 }
 
 func (s *Store) waitFor(ctx context.Context, index uint64) error {
@@ -148,10 +153,25 @@ func (s *Store) Watch(_ context.Context, opts storage.WatchOptions) (storage.Wat
 	return s.history.Watch(opts)
 }
 
-// Lead calls run at once: a memory store has no rivals.
+// errRestored ends leader runs.
+var errRestored = errors.New("the state was restored from a backup")
+
+// Lead calls run at once: a memory store has no rivals. A restore ends a run, and the
+// next one begins.
 func (s *Store) Lead(ctx context.Context, run func(ctx context.Context, term uint64)) error {
+	for {
+		if err := s.leadOnce(ctx, run); !errors.Is(err, errRestored) {
+			return err
+		}
+	}
+}
+
+func (s *Store) leadOnce(ctx context.Context, run func(ctx context.Context, term uint64)) error {
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	s.mu.Lock()
+	restored := s.restored
+	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -160,6 +180,8 @@ func (s *Store) Lead(ctx context.Context, run func(ctx context.Context, term uin
 	select {
 	case <-s.closed:
 		cancel(storage.ErrClosed)
+	case <-restored:
+		cancel(errRestored)
 	case <-ctx.Done():
 	}
 	<-done

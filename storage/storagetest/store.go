@@ -37,8 +37,10 @@ func RunStore(t *testing.T, open func(t *testing.T) storage.Store, opts ...Optio
 		}
 	})
 	// These spend a store.
-	for _, test := range ownStoreTests {
-		t.Run(test.name, func(t *testing.T) { test.run(s.env(t, open(t))) })
+	for _, group := range [][]storeTest{ownStoreTests, restoreTests} {
+		for _, test := range group {
+			t.Run(test.name, func(t *testing.T) { test.run(s.env(t, open(t))) })
+		}
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/tidwall/btree"
-
 	"github.com/oprc/oprc-pm/storage"
 	"github.com/oprc/oprc-pm/storage/storagetest"
 )
@@ -15,7 +13,7 @@ func TestTx(t *testing.T) {
 	t.Parallel()
 	storagetest.RunTx(t, func(*testing.T) storagetest.TxDriver {
 		d := &treeDriver{}
-		d.current.Store(&btree.Map[string, []byte]{})
+		d.current.Store(NewTree())
 		return d
 	})
 }
@@ -23,14 +21,14 @@ func TestTx(t *testing.T) {
 // treeDriver publishes versions of the tree as Store does, without commands.
 type treeDriver struct {
 	mu      sync.Mutex
-	current atomic.Pointer[btree.Map[string, []byte]]
+	current atomic.Pointer[Tree]
 }
 
 func (d *treeDriver) Update(fn func(storage.Tx) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	next := d.current.Load().Copy()
-	if err := fn(tx{reader{next}}); err != nil {
+	if err := fn(next); err != nil {
 		return err
 	}
 	d.current.Store(next)
@@ -38,5 +36,5 @@ func (d *treeDriver) Update(fn func(storage.Tx) error) error {
 }
 
 func (d *treeDriver) View(fn func(storage.Reader) error) error {
-	return fn(reader{d.current.Load()})
+	return fn(d.current.Load())
 }
