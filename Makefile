@@ -34,6 +34,10 @@ cluster: build ## three nodes and two simulated clusters on loopback, until ^C
 test: ## all tests, with the race detector and in random order
 	go test -race -shuffle=on $(GOTESTFLAGS) $(FIRST) ./...
 
+.PHONY: conformance
+conformance: ## the suite of all storage drivers, as one table: driver by case
+	go run ./internal/citool conformance
+
 .PHONY: test-cluster
 test-cluster: ## only the tests with several nodes in one process
 	go test -race -shuffle=on -count=1 $(GOTESTFLAGS) ./cluster/... ./internal/testcluster/...

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -169,5 +170,41 @@ func TestUnknownCheck(t *testing.T) {
 		if err := run(args, strings.NewReader(""), &strings.Builder{}); err == nil {
 			t.Errorf("run(%q) reports no error", args)
 		}
+	}
+}
+
+func TestConformanceTable(t *testing.T) {
+	t.Parallel()
+	passes := func(drivers ...conformanceDriver) conformance {
+		c := conformance{}
+		for _, driver := range drivers {
+			for _, test := range []string{"", "/shared", "/shared/package", "/shared/package/ok", "/err_closed"} {
+				c.note(driver.pkg, driver.test+test, "pass")
+			}
+			c.note(driver.pkg, "TestOther/shared/x", "fail")
+		}
+		return c
+	}
+	var out strings.Builder
+	if err := passes(conformanceDrivers...).print(&out); err != nil {
+		t.Fatalf("all pass: %v\n%s", err, &out)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 4 || strings.Fields(lines[1])[0] != "err_closed" || strings.Fields(lines[2])[0] != "package/ok" ||
+		!strings.HasPrefix(lines[3], "2 cases, 5 drivers, 0 results") {
+		t.Errorf("table:\n%s", &out)
+	}
+	for name, c := range map[string]conformance{
+		"nothing ran":          {},
+		"a driver did not run": passes(conformanceDrivers[1:]...),
+	} {
+		if err := c.print(io.Discard); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	failed := passes(conformanceDrivers...)
+	failed.note("./cluster", "TestConformance/3/shared/package/ok", "fail")
+	if err := failed.print(io.Discard); err == nil {
+		t.Error("a case failed: no error")
 	}
 }

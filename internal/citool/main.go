@@ -4,6 +4,7 @@
 //	citool tests   reads the output of go test -json and reports it for people
 //	citool fuzz    runs every fuzz target of the module for a short time
 //	citool tracked looks for what must not be committed
+//	citool conformance runs the suite of all storage drivers and prints a table
 //
 // It uses only the standard library and holds no goroutine of its own.
 package main
@@ -26,7 +27,7 @@ func main() {
 
 func run(args []string, stdin io.Reader, stdout io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("say which check: tests, fuzz or tracked")
+		return errors.New("say which check: tests, fuzz, tracked or conformance")
 	}
 	switch args[0] {
 	case "tests":
@@ -35,8 +36,10 @@ func run(args []string, stdin io.Reader, stdout io.Writer) error {
 		return fuzzCommand(args[1:], stdout)
 	case "tracked":
 		return checkTracked(stdout)
+	case "conformance":
+		return runConformance(stdout)
 	default:
-		return fmt.Errorf("unknown check %q: want tests, fuzz or tracked", args[0])
+		return fmt.Errorf("unknown check %q: want tests, fuzz, tracked or conformance", args[0])
 	}
 }
 
