@@ -25,21 +25,23 @@ type raftStores struct {
 	log     raft.LogStore
 	snaps   raft.SnapshotStore
 	closers []io.Closer
+	// disk watches what is written through stable and log.
+	disk *diskWatch
+	// sizes are for the metrics.
+	sizes []func() boltSize
 }
 
 // openRaftStores opens everything under DIR/raft.
 func openRaftStores(d *dataDir, cfg Config, logger *slog.Logger) (_ *raftStores, err error) {
-	s := &raftStores{}
+	s := &raftStores{disk: &diskWatch{fault: d.fault}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	stable, err := openBolt(d.file("raft", "stable.db"))
-	if err != nil {
-		return nil, fmt.Errorf("open stable store: %w", err)
+	if err := s.openStable(d); err != nil {
+		return nil, err
 	}
-	s.stable, s.closers = stable, append(s.closers, stable)
 
 	switch cfg.LogStore {
 	case LogStoreWAL:
@@ -48,13 +50,58 @@ func openRaftStores(d *dataDir, cfg Config, logger *slog.Logger) (_ *raftStores,
 		err = s.openBoltLog(d)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open log store: %w", err)
+		return nil, d.damaged(d.logName(), fmt.Errorf("open log store: %w", err), d.rejoinRemedy())
 	}
 	s.snaps, err = raft.NewFileSnapshotStoreWithLogger(d.file("raft"), cfg.SnapshotRetain, newHCLog(logger, "raft-snapshot"))
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot store: %w", err)
 	}
-	return s, s.checkContinuity()
+	if d.fault != nil {
+		s.snaps = &faultySnapshots{s.snaps, d.fault, d.file(snapsDir)}
+	}
+	if err := s.checkContinuity(); err != nil {
+		return nil, d.damaged(d.logName(), err, d.rejoinRemedy())
+	}
+	return s, nil
+}
+
+// ownerKey says in the stable store whose it is.
+var ownerKey = []byte("OprcServerID")
+
+// openStable opens the store of term and vote, and refuses that of another node:
+// who votes with another's vote may elect two leaders.
+func (s *raftStores) openStable(d *dataDir) error {
+	store, err := openBolt(d.file(stableFile))
+	if err != nil {
+		return d.damaged(stableFile, fmt.Errorf("open stable store: %w", err), d.rejoinRemedy())
+	}
+	s.closers = append(s.closers, store)
+	s.sizes = append(s.sizes, sizeOfBolt("stable", d.file(stableFile), store))
+	stable := &sealedStable{inner: store, file: d.file(stableFile), disk: s.disk}
+	s.stable = stable
+	owner, err := stable.Get(ownerKey)
+	switch {
+	case errors.Is(err, raftboltdb.ErrKeyNotFound):
+		return stable.Set(ownerKey, []byte(d.serverID()))
+	case err != nil:
+		return d.damaged(stableFile, err, d.rejoinRemedy())
+	case string(owner) != d.serverID():
+		return d.damaged(stableFile, fmt.Errorf("it is of server %s, and the directory of server %s: files of two nodes were mixed", owner, d.serverID()), d.rejoinRemedy())
+	}
+	return s.checkStable(d)
+}
+
+// checkStable reads what Raft will read, whose own answer to damage is a panic.
+func (s *raftStores) checkStable(d *dataDir) error {
+	for _, key := range []string{"CurrentTerm", "LastVoteTerm"} {
+		if _, err := s.stable.GetUint64([]byte(key)); err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
+			return d.damaged(stableFile, err, d.rejoinRemedy())
+		}
+	}
+	if _, err := s.stable.Get([]byte("LastVoteCand")); err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return d.damaged(stableFile, err, d.rejoinRemedy())
+	}
+	return nil
 }
 
 // newestSnapshot is the index of the newest snapshot, 0 without one.
@@ -81,7 +128,7 @@ func (s *raftStores) checkContinuity() error {
 	}
 	if first > snapshot+1 {
 		return fmt.Errorf("the log begins at index %d and the newest readable snapshot ends at index %d: the entries between are missing; "+
-			"put the snapshots back, or let this node rejoin with an empty data directory after it was removed from the cluster",
+			"put the snapshots back if there is a copy of them",
 			first, snapshot)
 	}
 	return nil
@@ -123,12 +170,13 @@ func openBolt(path string) (*raftboltdb.BoltStore, error) {
 }
 
 func (s *raftStores) openBoltLog(d *dataDir) error {
-	store, err := openBolt(d.file("raft", "log.db"))
+	store, err := openBolt(d.file(logFile))
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, store)
-	s.log, err = raft.NewLogCache(logCacheEntries, store)
+	s.sizes = append(s.sizes, sizeOfBolt("log", d.file(logFile), store))
+	s.log, err = raft.NewLogCache(logCacheEntries, &sealedLog{inner: store, file: d.file(logFile), disk: s.disk})
 	return err
 }
 
@@ -148,7 +196,8 @@ func (s *raftStores) openWAL(d *dataDir, logger *slog.Logger) error {
 		return err
 	}
 	s.closers = append(s.closers, store)
-	s.log = store
+	s.sizes = append(s.sizes, sizeOfDir("log", dir))
+	s.log = &sealedLog{inner: store, file: dir, disk: s.disk}
 	return nil
 }
 
