@@ -104,6 +104,8 @@ type Node struct {
 	goodbye atomic.Bool
 
 	opened atomic.Bool
+	// started: this node has been ready, see Starting.
+	started atomic.Bool
 	// serving is opened without a fault: only then is state shown to anybody.
 	serving   atomic.Bool
 	openMu    sync.Mutex // guards the life cycle
