@@ -194,11 +194,7 @@ func (c *checker) checkState() {
 		return
 	}
 	c.report.State = &CheckedState{Index: m.Index, Term: m.Term, Digest: storage.Digest(m.Digest).String(), Bytes: info.Size(), Trusted: trusted}
-	if id, err := stateClusterID(path); err != nil {
-		c.problem(stateFile, err, c.rebuildRemedy())
-	} else if id != "" && c.record.ClusterID != "" && id != c.record.ClusterID {
-		c.problem(stateFile, fmt.Errorf("it is of cluster %s, and the node of cluster %s: files of two nodes were mixed", id, c.record.ClusterID), c.rejoinRemedy())
-	}
+	c.try(stateFile, c.rebuildRemedy(), c.verifyState)
 	if m.Index > c.report.LastIndex && c.logRead() {
 		c.problem(c.logName(), fmt.Errorf("log and snapshots end at index %d, but the state has applied index %d: the end of the log was lost", c.report.LastIndex, m.Index), c.rejoinRemedy())
 	}

@@ -42,26 +42,8 @@ func (c *checker) checkStableStore() {
 		c.missing(stableFile)
 		return
 	}
-	c.try(stableFile, c.rejoinRemedy(), func() error {
-		store, err := c.openBoltReadOnly(stableFile)
-		if err != nil {
-			return err
-		}
-		defer store.Close() // only read
-		s := &raftStores{stable: &sealedStable{inner: store, file: c.file(stableFile), disk: &diskWatch{}}}
-		owner, err := s.stable.Get(ownerKey)
-		if err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
-			return err
-		}
-		if err == nil && string(owner) != c.serverID() {
-			return fmt.Errorf("it is of server %s, and the directory of server %s: files of two nodes were mixed", owner, c.serverID())
-		}
-		if err := s.checkStable(c.dataDir); err != nil {
-			return err
-		}
-		if c.report.Term, err = s.stable.GetUint64([]byte("CurrentTerm")); errors.Is(err, raftboltdb.ErrKeyNotFound) {
-			err = nil
-		}
+	c.try(stableFile, c.rejoinRemedy(), func() (err error) {
+		c.report.Term, err = c.readStable()
 		return err
 	})
 }

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"runtime/debug"
 
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
 	"github.com/oprc/oprc-pm/fsm"
 	"github.com/oprc/oprc-pm/storage/bolt"
 )
@@ -82,13 +84,55 @@ func (d *dataDir) verify() error {
 			return d.damaged(name, err, d.rejoinRemedy())
 		}
 	}
+	if err := d.guard(stableFile, d.rejoinRemedy(), func() error { _, err := d.readStable(); return err }); err != nil {
+		return err
+	}
 	if !fsm.Trusted(d.file(stateDir)) {
 		return nil // it is rebuilt
 	}
-	if err := d.verifyFile(stateFile); err != nil {
-		return d.damaged(stateFile, err, d.rebuildRemedy())
+	return d.guard(stateFile, d.rebuildRemedy(), d.verifyState)
+}
+
+// verifyState looks at the state file as it will be opened.
+func (d *dataDir) verifyState() error {
+	if fileSize(d.file(stateFile)) == 0 {
+		return nil // it is made anew
 	}
-	return nil
+	if err := d.verifyFile(stateFile); err != nil {
+		return err
+	}
+	in, err := stateClusterID(d.file(stateFile))
+	if own := d.clusterID(); err == nil && in != "" && own != "" && in != own {
+		return d.damaged(stateFile, fmt.Errorf("it is of cluster %s, and the node of cluster %s: files of two nodes were mixed", in, own), d.rejoinRemedy())
+	}
+	return err
+}
+
+// readStable looks at term and vote, and whose they are: who votes with another's
+// vote may elect two leaders. Raft's own answer to damage here is a panic.
+func (d *dataDir) readStable() (term uint64, err error) {
+	if fileSize(d.file(stableFile)) == 0 {
+		return 0, nil
+	}
+	store, err := d.openBoltReadOnly(stableFile)
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close() // only read
+	stable := &sealedStable{inner: store, file: d.file(stableFile), disk: &diskWatch{}}
+	owner, err := stable.Get(ownerKey)
+	if err == nil && string(owner) != d.serverID() {
+		return 0, fmt.Errorf("it is of server %s, and the directory of server %s: files of two nodes were mixed", owner, d.serverID())
+	}
+	_, voteErr := stable.Get([]byte("LastVoteCand"))
+	_, voteTermErr := stable.GetUint64([]byte("LastVoteTerm"))
+	term, termErr := stable.GetUint64([]byte("CurrentTerm"))
+	for _, err := range []error{err, voteErr, voteTermErr, termErr} {
+		if err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
+			return 0, err
+		}
+	}
+	return term, nil
 }
 
 // verifyFile verifies a bbolt file that may be missing. One of no bytes is what is

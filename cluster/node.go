@@ -251,9 +251,6 @@ func (n *Node) openState() (err error) {
 	if err != nil {
 		return fmt.Errorf("open state machine: %w", err)
 	}
-	if in, own := n.fsm.ClusterID(), n.dir.clusterID(); in != "" && own != "" && in != own {
-		return n.dir.damaged(stateFile, fmt.Errorf("it is of cluster %s, and the node of cluster %s: files of two nodes were mixed", in, own), n.dir.rejoinRemedy())
-	}
 	if err := n.fsm.PrepareForStart(n.stores.snaps); err != nil {
 		return n.dir.damaged(snapsDir, fmt.Errorf("restore state machine: %w", err), n.dir.rejoinRemedy())
 	}

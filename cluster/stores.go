@@ -59,7 +59,7 @@ func openRaftStores(d *dataDir, cfg Config, logger *slog.Logger) (_ *raftStores,
 	if d.fault != nil {
 		s.snaps = &faultySnapshots{s.snaps, d.fault, d.file(snapsDir)}
 	}
-	if err := s.checkContinuity(); err != nil {
+	if err := errors.Join(s.checkContinuity(), s.checkEntries()); err != nil {
 		return nil, d.damaged(d.logName(), err, d.rejoinRemedy())
 	}
 	return s, nil
@@ -68,8 +68,8 @@ func openRaftStores(d *dataDir, cfg Config, logger *slog.Logger) (_ *raftStores,
 // ownerKey says in the stable store whose it is.
 var ownerKey = []byte("OprcServerID")
 
-// openStable opens the store of term and vote, and refuses that of another node:
-// who votes with another's vote may elect two leaders.
+// openStable opens the store of term and vote, which verify has looked at, and
+// marks a new one as this node's.
 func (s *raftStores) openStable(d *dataDir) error {
 	store, err := openBolt(d.file(stableFile))
 	if err != nil {
@@ -77,29 +77,35 @@ func (s *raftStores) openStable(d *dataDir) error {
 	}
 	s.closers = append(s.closers, store)
 	s.sizes = append(s.sizes, sizeOfBolt("stable", d.file(stableFile), store))
-	stable := &sealedStable{inner: store, file: d.file(stableFile), disk: s.disk}
-	s.stable = stable
-	owner, err := stable.Get(ownerKey)
-	switch {
-	case errors.Is(err, raftboltdb.ErrKeyNotFound):
-		return stable.Set(ownerKey, []byte(d.serverID()))
-	case err != nil:
-		return d.damaged(stableFile, err, d.rejoinRemedy())
-	case string(owner) != d.serverID():
-		return d.damaged(stableFile, fmt.Errorf("it is of server %s, and the directory of server %s: files of two nodes were mixed", owner, d.serverID()), d.rejoinRemedy())
+	s.stable = &sealedStable{inner: store, file: d.file(stableFile), disk: s.disk}
+	if _, err = s.stable.Get(ownerKey); errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return s.stable.Set(ownerKey, []byte(d.serverID()))
 	}
-	return s.checkStable(d)
+	return err
 }
 
-// checkStable reads what Raft will read, whose own answer to damage is a panic.
-func (s *raftStores) checkStable(d *dataDir) error {
-	for _, key := range []string{"CurrentTerm", "LastVoteTerm"} {
-		if _, err := s.stable.GetUint64([]byte(key)); err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
-			return d.damaged(stableFile, err, d.rejoinRemedy())
-		}
+// checkBytes bounds how much of the log is read at a start.
+const checkBytes = 128 << 20
+
+// checkEntries reads the log from its end, as far as the newest entries go that
+// make checkBytes together: each must be there and be what was written.
+func (s *raftStores) checkEntries() error {
+	first, ferr := s.log.FirstIndex()
+	last, lerr := s.log.LastIndex()
+	if err := errors.Join(ferr, lerr); err != nil {
+		return fmt.Errorf("read the log's bounds: %w", err)
 	}
-	if _, err := s.stable.Get([]byte("LastVoteCand")); err != nil && !errors.Is(err, raftboltdb.ErrKeyNotFound) {
-		return d.damaged(stableFile, err, d.rejoinRemedy())
+	term := ^uint64(0)
+	for index, read := last, 0; index >= first && index > 0 && read < checkBytes; index-- {
+		var entry raft.Log
+		if err := s.log.GetLog(index, &entry); err != nil {
+			return fmt.Errorf("read log entry %d: %w", index, err)
+		}
+		if entry.Term > term {
+			return fmt.Errorf("log entry %d is of term %d, and the next one of term %d", index, entry.Term, term)
+		}
+		term = entry.Term
+		read += len(entry.Data)
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func (n *Node) runScrub(ctx context.Context) {
 		}
 	}
 	begun := time.Now()
-	if err := n.fsm.Scrub(ctx); err == nil {
+	if err := n.fsm.Scrub(ctx, n.dir.rebuildRemedy()); err == nil {
 		n.logger.Debug("state was verified", "dur", time.Since(begun))
 	}
 }

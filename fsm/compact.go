@@ -3,6 +3,7 @@ package fsm
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/oprc/oprc-pm/storage"
 	"github.com/oprc/oprc-pm/storage/bolt"
@@ -22,11 +23,11 @@ func (f *FSM) FileStats() bolt.Stats { return f.db.Stats() }
 
 // Scrub reads the whole state and compares it with its digest, which is otherwise
 // only carried forward: what the disk changed is found no other way. Damage is a
-// fault.
-func (f *FSM) Scrub(ctx context.Context) error {
+// fault, which says the remedy.
+func (f *FSM) Scrub(ctx context.Context, remedy string) error {
 	err := f.db.VerifyContent(ctx)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrClosed) {
-		return f.fail(err)
+		return f.fail(fmt.Errorf("%w; %s", err, remedy))
 	}
 	return err
 }

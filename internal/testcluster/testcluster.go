@@ -257,6 +257,17 @@ func (c *Cluster) Take(i int) (crash func()) {
 	}
 }
 
+// CrashFaulted is Crash of a node that stopped itself, whose files may not close.
+func (c *Cluster) CrashFaulted(i int) {
+	c.t.Helper()
+	node := c.Node(i)
+	if node.Err() == nil {
+		c.t.Errorf("node %d has no fault", i)
+	}
+	c.slots[i].node = nil
+	_ = node.Close() // the fault is known
+}
+
 // Restart starts a node that is down, on the addresses that it had, if it can.
 func (c *Cluster) Restart(i int) *cluster.Node {
 	c.t.Helper()

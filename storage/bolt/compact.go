@@ -74,7 +74,7 @@ func (db *DB) Compact() (before, after int64, err error) {
 		copied.Close()
 		return before, before, err
 	}
-	err = copied.copyTo(fresh.DB)
+	err = copied.copyTo(fresh.DB, db.cfg.Fault)
 	copied.Close()
 	if err != nil {
 		return before, before, errors.Join(fmt.Errorf("compact state file: %w", err), fresh.Close())
@@ -148,7 +148,7 @@ func (n *notes) apply(fresh *bbolt.DB) error {
 }
 
 // copyTo copies both buckets into a new file, in steps.
-func (s *Snapshot) copyTo(fresh *bbolt.DB) error {
+func (s *Snapshot) copyTo(fresh *bbolt.DB, fault Fault) error {
 	for _, name := range [][]byte{metaBucket, dataBucket} {
 		cursor := s.tx.Bucket(name).Cursor()
 		key, value := cursor.First()
@@ -162,7 +162,7 @@ func (s *Snapshot) copyTo(fresh *bbolt.DB) error {
 						return err
 					}
 				}
-				return nil
+				return fault.Before("write", fresh.Path())
 			})
 			if err != nil {
 				return err
