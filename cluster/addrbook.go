@@ -11,6 +11,7 @@ import (
 // event or the address a peer gave when it connected. Below that come the
 // addresses remembered from the last run, and what the Raft configuration says.
 type addrBook struct {
+	files  files
 	path   string
 	logger *slog.Logger
 	dirty  chan struct{}
@@ -70,7 +71,7 @@ func (b *addrBook) run(ctx context.Context) {
 		b.mu.RLock()
 		addrs := maps.Clone(b.addrs)
 		b.mu.RUnlock()
-		if err := writeJSON(b.path, addrs); err != nil {
+		if err := b.files.writeJSON(b.path, addrs); err != nil {
 			b.logger.Warn("peer addresses were not saved", "err", err)
 		}
 	}

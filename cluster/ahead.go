@@ -17,8 +17,7 @@ func (s *raftStores) checkAhead(applied uint64) error {
 	}
 	if end := max(last, snapshot); applied > end {
 		return fmt.Errorf("the state file has applied index %d, but log and snapshots end at index %d: the end of the log was lost; "+
-			"put the raft directory that belongs to it back, or, while the other nodes hold the data, "+
-			"let this node come back empty: oprc-pm cluster rejoin --data-dir DIR", applied, end)
+			"put the raft directory that belongs to it back if there is a copy of it", applied, end)
 	}
 	return nil
 }

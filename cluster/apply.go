@@ -160,6 +160,9 @@ func (n *Node) giveUp(ctx context.Context, proposed bool, last error) error {
 // refused last is better than what this node believes.
 func (n *Node) attempt(ctx context.Context, data []byte, hint string) (storage.Result, error) {
 	if n.raft.State() == raft.Leader {
+		if err := n.writable(); err != nil {
+			return storage.Result{}, err
+		}
 		return n.tryLocal(ctx, data)
 	}
 	return n.tryLeader(ctx, framePropose, data, hint)
@@ -265,6 +268,9 @@ func (n *Node) servePropose(ctx context.Context, _ string, payload []byte, respo
 		}
 		respond(fsm.AppendResult(nil, r), nil)
 	})
+	if err == nil {
+		err = n.writable()
+	}
 	if err == nil {
 		err = n.proposer.propose(ctx, pr, false)
 	}

@@ -89,6 +89,11 @@ type Config struct {
 	DigestInterval time.Duration
 	// Autopilot says when servers become voters and when dead ones go.
 	Autopilot AutopilotConfig
+	// CompactLog rewrites the log's file at the start, without the room that
+	// deleted entries left in it.
+	CompactLog bool
+	// Disk says when the disk counts as short of space, and as stalled.
+	Disk DiskConfig
 }
 
 // DefaultConfig returns the production settings. NodeName and DataDir must
@@ -119,6 +124,7 @@ func DefaultConfig() Config {
 		MembershipInterval: time.Second,
 		DigestInterval:     10 * time.Second,
 		Autopilot:          DefaultAutopilotConfig(),
+		Disk:               DefaultDiskConfig(),
 	}
 }
 
@@ -152,6 +158,7 @@ func (c Config) Validate() error {
 	check(c.MembershipInterval > 0 && c.DigestInterval > 0 && c.Autopilot.Interval > 0, "intervals must be positive")
 	check(c.Autopilot.DeadServerThreshold > c.Autopilot.ServerStabilizationTime, "dead server threshold must be longer than the stabilization time")
 	check(c.Autopilot.LastContactThreshold > 0 && c.Autopilot.ServerStabilizationTime >= 0, "autopilot thresholds must not be negative")
+	c.Disk.validate(check)
 	check(c.Autopilot.MinQuorum >= 0, "min quorum must not be negative")
 	if err := raft.ValidateConfig(c.raftConfig("validate")); err != nil {
 		errs = append(errs, fmt.Errorf("raft timers: %w", err))

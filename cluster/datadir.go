@@ -24,6 +24,7 @@ import (
 //
 // Directories are 0700 and files 0600.
 type dataDir struct {
+	files
 	path string
 	lock *os.File
 
@@ -31,22 +32,31 @@ type dataDir struct {
 	record nodeRecord
 }
 
+// nodeFormat is the layout of the data directory. A newer one is refused.
+const nodeFormat = 1
+
 // nodeRecord is node.json.
 type nodeRecord struct {
+	// Format is nodeFormat; directories made before it was recorded have none.
+	Format    int    `json:"format,omitempty"`
 	ServerID  string `json:"server_id"`
 	LogStore  string `json:"log_store"`
 	ClusterID string `json:"cluster_id,omitempty"`
 }
 
 // openDataDir locks dir and reads or creates node.json.
-func openDataDir(dir, logStore string) (_ *dataDir, err error) {
+func openDataDir(dir, logStore string) (*dataDir, error) {
+	return openDataDirWith(dir, logStore, files{})
+}
+
+func openDataDirWith(dir, logStore string, fs files) (_ *dataDir, err error) {
 	for _, d := range []string{dir, filepath.Join(dir, "raft"), filepath.Join(dir, "fsm")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("create data directory: %w", err)
 		}
 	}
-	d := &dataDir{path: dir}
-	if err := d.acquire(); err != nil {
+	d := &dataDir{path: dir, files: fs}
+	if err := d.acquire(syscall.LOCK_EX); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -54,18 +64,15 @@ func openDataDir(dir, logStore string) (_ *dataDir, err error) {
 			d.close()
 		}
 	}()
-	found, err := readJSON(d.file("node.json"), &d.record)
+	found, err := d.readRecord()
 	if err != nil {
 		return nil, err
 	}
 	if !found {
-		d.record = nodeRecord{ServerID: randomID(), LogStore: logStore}
-		if err := writeJSON(d.file("node.json"), d.record); err != nil {
+		d.record = nodeRecord{Format: nodeFormat, ServerID: randomID(), LogStore: logStore}
+		if err := d.writeJSON(d.file("node.json"), d.record); err != nil {
 			return nil, err
 		}
-	}
-	if len(d.record.ServerID) != 32 {
-		return nil, fmt.Errorf("read node.json: server id %q must have 32 hexadecimal digits", d.record.ServerID)
 	}
 	if d.record.LogStore != logStore {
 		return nil, fmt.Errorf("data directory %s was created with log store %q and cannot be opened with %q: "+
@@ -75,18 +82,42 @@ func openDataDir(dir, logStore string) (_ *dataDir, err error) {
 	return d, nil
 }
 
+// readRecord reads node.json. Without one there must be nothing else of a node:
+// a new identity with the log of another would be two nodes in one.
+func (d *dataDir) readRecord() (found bool, err error) {
+	found, err = readJSON(d.file("node.json"), &d.record)
+	if err == nil && found && len(d.record.ServerID) != 32 {
+		err = fmt.Errorf("server id %q must have 32 hexadecimal digits", d.record.ServerID)
+	}
+	if err != nil {
+		return found, d.damaged("node.json", err, d.rejoinRemedy())
+	}
+	if d.record.Format > nodeFormat {
+		return found, d.damaged("node.json", fmt.Errorf("the directory has format %d, this program understands %d", d.record.Format, nodeFormat), remedyNewer)
+	}
+	if found {
+		return true, nil
+	}
+	for _, name := range []string{"raft/stable.db", "raft/log.db", "raft/wal", "fsm/state.db"} {
+		if _, err := os.Stat(d.file(name)); err == nil {
+			return false, d.damaged("node.json", fmt.Errorf("it is missing, but %s of a node is there", name), d.rejoinRemedy())
+		}
+	}
+	return false, nil
+}
+
 func (d *dataDir) file(elem ...string) string {
 	return filepath.Join(append([]string{d.path}, elem...)...)
 }
 
 // acquire takes the lock. The kernel releases it when the process ends, however
 // it ends.
-func (d *dataDir) acquire() error {
+func (d *dataDir) acquire(how int) error {
 	f, err := os.OpenFile(d.file("LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("open lock file: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB); err != nil {
 		_ = f.Close() // nothing was written
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return fmt.Errorf("data directory %s is in use by another process", d.path)
@@ -124,7 +155,7 @@ func (d *dataDir) saveClusterID(id string) error {
 	}
 	record := d.record
 	record.ClusterID = id
-	if err := writeJSON(d.file("node.json"), record); err != nil {
+	if err := d.writeJSON(d.file("node.json"), record); err != nil {
 		return err
 	}
 	d.record = record
@@ -148,59 +179,7 @@ func readJSON(path string, v any) (bool, error) {
 		err = json.Unmarshal(b, v)
 	}
 	if err != nil {
-		return false, fmt.Errorf("read %s: %w", filepath.Base(path), err)
+		return true, fmt.Errorf("read %s: %w", filepath.Base(path), err)
 	}
 	return true, nil
-}
-
-// writeJSON replaces path so that after a crash there is the old file or the
-// new one, whole.
-func writeJSON(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err == nil {
-		err = writeFileSync(path, append(b, '\n'))
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", filepath.Base(path), err)
-	}
-	return nil
-}
-
-func writeFileSync(path string, b []byte) error {
-	tmp := path + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp) // the next attempt truncates it
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// removeSync deletes path durably; an absent file is not an error.
-func removeSync(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -278,7 +278,7 @@ func (n *Node) tryRun(ctx context.Context, edge uint64, want bool) (run *leaderR
 	}
 	n.metrics.leaderRuns.Inc()
 	n.logger.Info("leader run started", "term", term)
-	for _, task := range []func(context.Context, uint64){n.runMembership, n.runAutopilot, n.runDigests} {
+	for _, task := range []func(context.Context, uint64){n.runMembership, n.runAutopilot, n.runDigests, n.runDisks} {
 		run.wg.Go(func() { task(run.ctx, term) })
 	}
 	return run, false

@@ -28,6 +28,7 @@ type nodeMetrics struct {
 	bootstrapRefused *metrics.Counter
 	configChanges    *metrics.Counter
 	deadRemoved      *metrics.Counter
+	diskStalls       *metrics.Counter
 }
 
 func newNodeMetrics(set *metrics.Set) *nodeMetrics {
@@ -54,6 +55,7 @@ func newNodeMetrics(set *metrics.Set) *nodeMetrics {
 		digestMismatches: set.GetOrCreateCounter("oprc_cluster_digest_mismatch_total"),
 		bootstrapRefused: set.GetOrCreateCounter("oprc_cluster_bootstrap_refused_total"),
 		configChanges:    set.GetOrCreateCounter("oprc_cluster_configuration_changes_total"),
+		diskStalls:       set.GetOrCreateCounter("oprc_disk_stalls_total"),
 		deadRemoved:      set.GetOrCreateCounter("oprc_cluster_dead_servers_removed_total"),
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/oprc/oprc-pm/fsm"
 	"github.com/oprc/oprc-pm/storage"
+	"github.com/oprc/oprc-pm/storage/bolt"
 )
 
 // Deps are what a node needs from its surroundings. All may be left zero.
@@ -25,6 +26,11 @@ type Deps struct {
 	Metrics *metrics.Set
 	// Network makes listeners and connections; nil: plain TCP.
 	Network Network
+	// DiskSpace tells how much room the disk of a path has; nil: the system is
+	// asked.
+	DiskSpace func(path string) (DiskSpace, error)
+	// DiskFault is for tests: a disk that fails or stalls.
+	DiskFault bolt.Fault
 }
 
 // Node is a member of a Raft cluster. It implements storage.Store. All methods
@@ -35,6 +41,13 @@ type Node struct {
 	logger  *slog.Logger
 	network Network
 	metrics *nodeMetrics
+	disk    *diskGuard
+	// stalled: a write to the log does not return. silenced: this node led then,
+	// and gave that up.
+	stalled, silenced atomic.Bool
+	// diskFault is for tests.
+	diskFault bolt.Fault
+	diskLook  func(path string) (DiskSpace, error)
 
 	dir      *dataDir
 	id       *identity
@@ -74,6 +87,7 @@ type Node struct {
 	cancelLate context.CancelFunc
 	wg, lateWG sync.WaitGroup
 	transferMu sync.Mutex
+	compacting sync.Mutex
 	// configMu serialises changes of the Raft configuration.
 	configMu sync.Mutex
 	// pilot is the autopilot of the present leader run.
@@ -90,6 +104,8 @@ type Node struct {
 	goodbye atomic.Bool
 
 	opened atomic.Bool
+	// started: this node has been ready, see Starting.
+	started atomic.Bool
 	// serving is opened without a fault: only then is state shown to anybody.
 	serving   atomic.Bool
 	openMu    sync.Mutex // guards the life cycle
@@ -120,10 +136,11 @@ func New(cfg Config, deps Deps) *Node {
 		deps.Network = newTCPNetwork()
 	}
 	n := &Node{
-		cfg:      cfg,
-		base:     deps.Logger.With("node", cfg.NodeName),
-		network:  deps.Network,
-		metrics:  newNodeMetrics(deps.Metrics),
+		cfg:       cfg,
+		base:      deps.Logger.With("node", cfg.NodeName),
+		network:   deps.Network,
+		metrics:   newNodeMetrics(deps.Metrics),
+		diskFault: deps.DiskFault, diskLook: deps.DiskSpace,
 		leader:   newLeadership(),
 		observed: make(chan raft.Observation, 16),
 		done:     make(chan struct{}),
@@ -178,13 +195,24 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	}
 	n.metrics.gauges(n)
+	n.metrics.diskGauges(n)
 	n.startLoops()
 	return nil
 }
 
 func (n *Node) openFiles() (err error) {
-	if n.dir, err = openDataDir(n.cfg.DataDir, n.cfg.LogStore); err != nil {
+	if n.dir, err = openDataDirWith(n.cfg.DataDir, n.cfg.LogStore, files{fault: n.diskFault}); err != nil {
 		return err
+	}
+	if err := n.dir.verify(); err != nil {
+		return err
+	}
+	if n.cfg.CompactLog {
+		before, after, err := n.dir.compactLog()
+		if err != nil {
+			return err
+		}
+		n.logger.Info("compacted the log", "before_bytes", before, "after_bytes", after)
 	}
 	if err := n.cleanRestore(); err != nil {
 		return err
@@ -192,29 +220,44 @@ func (n *Node) openFiles() (err error) {
 	n.id = newIdentity(n.dir)
 	n.base = n.base.With("node_id", n.id.serverID)
 	n.logger = n.base.With("component", "cluster")
+	n.disk = newDiskGuard(n.cfg.Disk, n.dir, n.diskLook, n.metrics.set, n.logger)
 	n.book = openAddrBook(n.dir.file("peers.json"), n.logger)
 	n.names = openAddrBook(n.dir.file("names.json"), n.logger)
+	n.book.files, n.names.files = n.dir.files, n.dir.files
 	if n.promises, err = openPromises(n.dir.file("promise.json")); err != nil {
+		return n.dir.damaged("promise.json", err, n.dir.rejoinRemedy())
+	}
+	n.promises.files = n.dir.files
+	err = n.dir.guard(stableFile, n.dir.rejoinRemedy(), func() (err error) {
+		n.stores, err = openRaftStores(n.dir, n.cfg, n.base)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if n.stores, err = openRaftStores(n.dir, n.cfg, n.base); err != nil {
+	if err := n.dir.guard(stateFile, n.dir.rebuildRemedy(), n.openState); err != nil {
 		return err
 	}
+	return n.dir.guard(n.dir.logName(), n.dir.rejoinRemedy(), n.stores.dropCovered)
+}
+
+// openState opens the state and makes it fit the log.
+func (n *Node) openState() (err error) {
 	n.fsm, err = fsm.Open(fsm.Config{
 		Dir: n.dir.file("fsm"), HistoryEntries: n.cfg.HistoryEntries, HistoryBytes: n.cfg.HistoryBytes,
 		Logger: n.base.With("component", "fsm"), Metrics: n.metrics.set, OnFault: n.onFault,
-		OnRestored: func() { n.leader.restart(errRestored) },
+		OnRestored: func() { n.leader.restart(errRestored) }, Fault: n.diskFault,
 	})
 	if err != nil {
 		return fmt.Errorf("open state machine: %w", err)
 	}
 	if err := n.fsm.PrepareForStart(n.stores.snaps); err != nil {
-		return fmt.Errorf("restore state machine: %w", err)
+		return n.dir.damaged(snapsDir, fmt.Errorf("restore state machine: %w", err), n.dir.rejoinRemedy())
 	}
 	if err := n.stores.checkAhead(n.fsm.AppliedIndex()); err != nil {
-		return err
+		return n.dir.damaged(n.dir.logName(), err, n.dir.rejoinRemedy())
 	}
-	return n.stores.dropCovered()
+	return nil
 }
 
 func (n *Node) openNetwork() error {
@@ -280,6 +323,8 @@ func (n *Node) openRaft() error {
 		return fmt.Errorf("start raft: %w", err)
 	}
 	n.raft = r
+	failed := n.onFault
+	n.stores.disk.failed.Store(&failed)
 	n.raftRef.Store(r)
 	r.RegisterObserver(raft.NewObserver(n.observed, false, func(o *raft.Observation) bool {
 		_, ok := o.Data.(raft.LeaderObservation)
@@ -325,7 +370,7 @@ func (n *Node) startLoops() {
 	n.mux.start()
 	for _, loop := range []func(context.Context){
 		n.book.run, n.names.run, n.runTerms, n.runLeaderLog, n.runReady, n.runBootstrap,
-		n.reads.lead.run, n.reads.follow.run,
+		n.reads.lead.run, n.reads.follow.run, n.disk.run, n.runWatchdog, n.runScrub,
 		func(ctx context.Context) { n.gossip.run(ctx, n.wantedMembers) },
 	} {
 		n.wg.Go(func() { loop(n.ctx) })

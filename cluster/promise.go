@@ -16,7 +16,8 @@ import (
 // servers can found a cluster that includes it. It ends when its cluster comes,
 // or when its initiator says that it dropped it or has left.
 type promises struct {
-	path string
+	files files
+	path  string
 
 	mu    sync.Mutex // guards given
 	given *promiseRequest
@@ -44,7 +45,7 @@ func (p *promises) held() *promiseRequest {
 }
 
 func (p *promises) save(r promiseRequest) error {
-	if err := writeJSON(p.path, r); err != nil {
+	if err := p.files.writeJSON(p.path, r); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -57,7 +58,7 @@ func (p *promises) clear() error {
 	if p.held() == nil {
 		return nil
 	}
-	if err := removeSync(p.path); err != nil {
+	if err := p.files.removeSync(p.path); err != nil {
 		return err
 	}
 	p.mu.Lock()

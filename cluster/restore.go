@@ -19,10 +19,11 @@ import (
 const (
 	// restoreTimeout bounds a restore on the leader.
 	restoreTimeout = 10 * time.Minute
-	// raisePatience, in IOTimeouts, is how long voters get to catch up before their
-	// index is raised, and to follow afterwards.
-	raisePatience = 3
-	raisePause    = 20 * time.Millisecond
+	// raiseShare of IOTimeout is how long voters get to catch up before their index is
+	// raised, and to follow afterwards: less than whoever forwarded the restore waits
+	// on a silent connection.
+	raiseShare = 3
+	raisePause = 20 * time.Millisecond
 	// raiseFile is there while the index is being raised.
 	raiseFile = "raise.json"
 	// tempDir holds what a crash may lose.
@@ -56,7 +57,9 @@ func (n *Node) cleanRestore() error {
 	return err
 }
 
-// applyRestore is Apply for a CommitRestore: the leader prepares itself.
+// applyRestore is Apply for a CommitRestore: the leader prepares itself. One that takes
+// longer than a connection may be silent is asked again, and answers as it did: the
+// state tells which restore it holds.
 func (n *Node) applyRestore(ctx context.Context, data []byte) (storage.Result, error) {
 	return n.proposeBy(ctx, data, func(ctx context.Context, data []byte, hint string) (storage.Result, error) {
 		if n.raft.State() == raft.Leader {
@@ -90,6 +93,9 @@ func (n *Node) restoreHere(ctx context.Context, data []byte) (storage.Result, er
 	p, err := fsm.DecodeProposal(data)
 	if err != nil {
 		return storage.Result{}, remoteErrorf(remoteInvalid, "undecodable proposal: %v", err)
+	}
+	if err := n.writable(); err != nil {
+		return storage.Result{}, err
 	}
 	if !n.transferMu.TryLock() { // Close waits for it
 		return storage.Result{}, notProposed(errBusy)
@@ -158,7 +164,10 @@ func (n *Node) raise(ctx context.Context, index uint64) error {
 	if err := n.unmarkRaise(); err != nil {
 		return err
 	}
-	return n.awaitVoters(ctx, index)
+	if err := n.awaitVoters(ctx, index); err != nil {
+		n.logger.Warn("a voter has not followed to the raised index yet", "err", err)
+	}
+	return nil
 }
 
 // removeTemp removes a file of TempDir.
@@ -199,7 +208,7 @@ func (n *Node) restoreSnapshot(path string, size int64, index uint64) error {
 
 // awaitVoters waits until every voter has applied index.
 func (n *Node) awaitVoters(ctx context.Context, index uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, raisePatience*n.cfg.IOTimeout)
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.IOTimeout/raiseShare)
 	defer cancel()
 	for _, s := range n.raft.GetConfiguration().Configuration().Servers {
 		if s.Suffrage != raft.Voter {

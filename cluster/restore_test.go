@@ -45,8 +45,8 @@ func saveFrom(t *testing.T, n *cluster.Node) ([]byte, backup.Header) {
 	return file.Bytes(), h
 }
 
-// contentOf waits until every node that is up has the content, and returns what they
-// restored.
+// wantContent waits until every node that is up has applied index, and compares what
+// they hold then.
 func wantContent(t *testing.T, c *testcluster.Cluster, index uint64, want string) {
 	t.Helper()
 	c.WaitApplied(t, index)
@@ -64,17 +64,57 @@ func wantContent(t *testing.T, c *testcluster.Cluster, index uint64, want string
 	}
 }
 
-// TestBackupDuringLoad backs up from a follower while others write, and restores on a
-// fresh cluster and on the running one.
+// TestBackupDuringLoad backs up from a follower while others write, and restores on
+// the running cluster and on a fresh one.
 func TestBackupDuringLoad(t *testing.T) {
-	c := testcluster.New(t, 3)
-	leader := c.Leader(t)
+	var file []byte
+	var h backup.Header
+	t.Run("running", func(t *testing.T) {
+		c := testcluster.New(t, 3)
+		leader := c.Leader(t)
+		file, h = saveUnderLoad(t, c, c.Node((leader+1)%3))
+		_, result, err := backup.Restore(t.Context(), c.Node((leader+2)%3), bytes.NewReader(file), backup.RestoreOptions{Force: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantContent(t, c, result.Index, h.ContentDigest)
+	})
+	t.Run("fresh", func(t *testing.T) {
+		c := testcluster.New(t, 3)
+		follower := c.Node((c.Leader(t) + 1) % 3)
+		id := follower.Status().ClusterID
+		_, result, err := backup.Restore(t.Context(), follower, bytes.NewReader(file), backup.RestoreOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if result.Index <= h.Index {
+			t.Errorf("restored at index %d, want one after %d of the backup", result.Index, h.Index)
+		}
+		wantContent(t, c, result.Index, h.ContentDigest)
+		if got := follower.Status().ClusterID; got != id {
+			t.Errorf("the cluster's id changed from %s to %s", id, got)
+		}
+		// And it is as durable as any write.
+		for i := range 3 {
+			c.Crash(i)
+			c.Restart(i)
+		}
+		c.WaitReady()
+		if err := putState(t.Context(), c.Node(0), "after", "on"); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// saveUnderLoad makes a backup through node while clients write to all nodes.
+func saveUnderLoad(t *testing.T, c *testcluster.Cluster, node *cluster.Node) ([]byte, backup.Header) {
+	t.Helper()
 	stop := make(chan struct{})
 	var writers sync.WaitGroup
 	var acknowledged sync.Map
 	for w := range 4 {
 		writers.Go(func() {
-			node := c.Node(w % 3)
+			to := c.Node(w % 3)
 			for i := 0; ; i++ {
 				select {
 				case <-stop:
@@ -82,7 +122,7 @@ func TestBackupDuringLoad(t *testing.T) {
 				default:
 				}
 				key := fmt.Sprintf("s-%d-%d", w, i)
-				if err := putState(t.Context(), node, key, strings.Repeat("x", 500)); err != nil {
+				if err := putState(t.Context(), to, key, strings.Repeat("x", 500)); err != nil {
 					t.Errorf("write %s: %v", key, err)
 					return
 				}
@@ -91,76 +131,52 @@ func TestBackupDuringLoad(t *testing.T) {
 		})
 	}
 	testcluster.Wait(t, "some writes", func() error {
-		if at := c.Node(leader).Status().AppliedIndex; at < 300 {
+		if at := node.Status().AppliedIndex; at < 200 {
 			return fmt.Errorf("index is %d", at)
 		}
 		return nil
 	})
 	before := map[string]bool{}
 	acknowledged.Range(func(key, _ any) bool { before[key.(string)] = true; return true })
-	file, h := saveFrom(t, c.Node((leader+1)%3))
-	for key := range before {
-		if !bytesHoldKey(t, file, storage.RuntimeStateKey(key)) {
-			t.Errorf("%s was acknowledged before the backup began and is not in it", key)
-			break
-		}
-	}
+	file, h := saveFrom(t, node)
 	close(stop)
 	writers.Wait()
-
-	fresh := testcluster.New(t, 3)
-	follower := fresh.Node((fresh.Leader(t) + 1) % 3)
-	id := follower.Status().ClusterID
-	_, result, err := backup.Restore(t.Context(), follower, bytes.NewReader(file), backup.RestoreOptions{})
-	if err != nil {
-		t.Fatal(err)
+	held := keysOf(t, file)
+	for key := range before {
+		if !held[string(storage.RuntimeStateKey(key))] {
+			t.Errorf("%s was acknowledged before the backup began and is not in it", key)
+		}
 	}
-	if result.Index <= h.Index {
-		t.Errorf("restored at index %d, want one after %d of the backup", result.Index, h.Index)
-	}
-	wantContent(t, fresh, result.Index, h.ContentDigest)
-	if got := follower.Status().ClusterID; got != id {
-		t.Errorf("the cluster's id changed from %s to %s", id, got)
-	}
-	// And it is as durable as any write.
-	for i := range 3 {
-		fresh.Crash(i)
-		fresh.Restart(i)
-	}
-	fresh.WaitReady()
-	if err := putState(t.Context(), fresh.Node(0), "after", "on"); err != nil {
-		t.Fatal(err)
-	}
-
-	_, result, err = backup.Restore(t.Context(), c.Node((leader+2)%3), bytes.NewReader(file), backup.RestoreOptions{Force: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	wantContent(t, c, result.Index, h.ContentDigest)
+	return file, h
 }
 
-func bytesHoldKey(t *testing.T, file []byte, want []byte) (found bool) {
+func keysOf(t *testing.T, file []byte) map[string]bool {
 	t.Helper()
+	keys := map[string]bool{}
 	if _, err := backup.Read(bytes.NewReader(file), func(key, _ []byte) error {
-		found = found || bytes.Equal(key, want)
+		keys[string(key)] = true
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return found
+	return keys
 }
 
 // TestRestoreSurvivesTheLeader takes the leader away in the middle of the staging, and
 // right after the commit.
 func TestRestoreSurvivesTheLeader(t *testing.T) {
-	source := testcluster.New(t, 1)
-	for i := range 40 {
-		// What does not compress makes several parts.
-		if err := putState(t.Context(), source.Node(0), fmt.Sprint("s", i), incompressible(i, 60<<10)); err != nil {
-			t.Fatal(err)
+	var file []byte
+	var h backup.Header
+	t.Run("save", func(t *testing.T) {
+		source := testcluster.New(t, 1)
+		for i := range 40 {
+			// What does not compress makes several parts.
+			if err := putState(t.Context(), source.Node(0), fmt.Sprint("s", i), incompressible(i, 60<<10)); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	file, h := saveFrom(t, source.Node(0))
+		file, h = saveFrom(t, source.Node(0))
+	})
 	if len(file) < 2*storage.RestorePartBytes {
 		t.Fatalf("the backup has %d bytes only", len(file))
 	}

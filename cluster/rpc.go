@@ -111,6 +111,8 @@ const (
 	remoteUnknownType remoteCode = 6
 	// remoteFailed: anything else; nothing was proposed.
 	remoteFailed remoteCode = 7
+	// remoteDiskFull: nothing was done; there is no space for writes.
+	remoteDiskFull remoteCode = 8
 )
 
 // remoteError is an error answer.
@@ -159,6 +161,8 @@ func toRemote(err error) *remoteError {
 		return &remoteError{code: remoteNotLeader, leader: attempt.hint, message: err.Error()}
 	case model.CodeOf(err) == model.CodeTooLarge:
 		return remoteErrorf(remoteTooLarge, "%v", err)
+	case model.CodeOf(err) == model.CodeDiskFull:
+		return remoteErrorf(remoteDiskFull, "%v", err)
 	default:
 		return remoteErrorf(remoteFailed, "%v", err)
 	}
@@ -171,6 +175,8 @@ func fromRemote(e *remoteError) error {
 		return maybeProposed(e)
 	case remoteTooLarge:
 		return &model.Error{Code: model.CodeTooLarge, Message: e.message}
+	case remoteDiskFull:
+		return &model.Error{Code: model.CodeDiskFull, Message: e.message}
 	case remoteInvalid, remoteUnknownType:
 		return &model.Error{Code: model.CodeInternal, Message: "the leader does not understand this node: " + e.message}
 	default:

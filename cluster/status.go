@@ -24,6 +24,7 @@ type peerStatus struct {
 	Version     string
 	// LastLogIndex and LastLogTerm are where the log or the newest snapshot ends.
 	LastLogIndex, LastLogTerm uint64
+	Disk                      peerDisk
 }
 
 // Status implements storage.Store.
@@ -112,6 +113,7 @@ func (n *Node) serveStatus(_ context.Context, _ string, _ []byte, respond respon
 func (n *Node) ownStatus() peerStatus {
 	st := peerStatus{Status: n.Status(), ClusterAddr: n.id.advertise, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version}
 	st.LastLogIndex, st.LastLogTerm = n.lastLog()
+	st.Disk = n.disk.own()
 	return st
 }
 

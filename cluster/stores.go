@@ -25,21 +25,23 @@ type raftStores struct {
 	log     raft.LogStore
 	snaps   raft.SnapshotStore
 	closers []io.Closer
+	// disk watches what is written through stable and log.
+	disk *diskWatch
+	// sizes are for the metrics.
+	sizes []func() boltSize
 }
 
 // openRaftStores opens everything under DIR/raft.
 func openRaftStores(d *dataDir, cfg Config, logger *slog.Logger) (_ *raftStores, err error) {
-	s := &raftStores{}
+	s := &raftStores{disk: &diskWatch{fault: d.fault}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	stable, err := openBolt(d.file("raft", "stable.db"))
-	if err != nil {
-		return nil, fmt.Errorf("open stable store: %w", err)
+	if err := s.openStable(d); err != nil {
+		return nil, err
 	}
-	s.stable, s.closers = stable, append(s.closers, stable)
 
 	switch cfg.LogStore {
 	case LogStoreWAL:
@@ -48,13 +50,64 @@ func openRaftStores(d *dataDir, cfg Config, logger *slog.Logger) (_ *raftStores,
 		err = s.openBoltLog(d)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open log store: %w", err)
+		return nil, d.damaged(d.logName(), fmt.Errorf("open log store: %w", err), d.rejoinRemedy())
 	}
 	s.snaps, err = raft.NewFileSnapshotStoreWithLogger(d.file("raft"), cfg.SnapshotRetain, newHCLog(logger, "raft-snapshot"))
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot store: %w", err)
 	}
-	return s, s.checkContinuity()
+	if d.fault != nil {
+		s.snaps = &faultySnapshots{s.snaps, d.fault, d.file(snapsDir)}
+	}
+	if err := errors.Join(s.checkContinuity(), s.checkEntries()); err != nil {
+		return nil, d.damaged(d.logName(), err, d.rejoinRemedy())
+	}
+	return s, nil
+}
+
+// ownerKey says in the stable store whose it is.
+var ownerKey = []byte("OprcServerID")
+
+// openStable opens the store of term and vote, which verify has looked at, and
+// marks a new one as this node's.
+func (s *raftStores) openStable(d *dataDir) error {
+	store, err := openBolt(d.file(stableFile))
+	if err != nil {
+		return d.damaged(stableFile, fmt.Errorf("open stable store: %w", err), d.rejoinRemedy())
+	}
+	s.closers = append(s.closers, store)
+	s.sizes = append(s.sizes, sizeOfBolt("stable", d.file(stableFile), store))
+	s.stable = &sealedStable{inner: store, file: d.file(stableFile), disk: s.disk}
+	if _, err = s.stable.Get(ownerKey); errors.Is(err, raftboltdb.ErrKeyNotFound) {
+		return s.stable.Set(ownerKey, []byte(d.serverID()))
+	}
+	return err
+}
+
+// checkBytes bounds how much of the log is read at a start.
+const checkBytes = 128 << 20
+
+// checkEntries reads the log from its end, as far as the newest entries go that
+// make checkBytes together: each must be there and be what was written.
+func (s *raftStores) checkEntries() error {
+	first, ferr := s.log.FirstIndex()
+	last, lerr := s.log.LastIndex()
+	if err := errors.Join(ferr, lerr); err != nil {
+		return fmt.Errorf("read the log's bounds: %w", err)
+	}
+	term := ^uint64(0)
+	for index, read := last, 0; index >= first && index > 0 && read < checkBytes; index-- {
+		var entry raft.Log
+		if err := s.log.GetLog(index, &entry); err != nil {
+			return fmt.Errorf("read log entry %d: %w", index, err)
+		}
+		if entry.Term > term {
+			return fmt.Errorf("log entry %d is of term %d, and the next one of term %d", index, entry.Term, term)
+		}
+		term = entry.Term
+		read += len(entry.Data)
+	}
+	return nil
 }
 
 // newestSnapshot is the index of the newest snapshot, 0 without one.
@@ -81,7 +134,7 @@ func (s *raftStores) checkContinuity() error {
 	}
 	if first > snapshot+1 {
 		return fmt.Errorf("the log begins at index %d and the newest readable snapshot ends at index %d: the entries between are missing; "+
-			"put the snapshots back, or let this node rejoin with an empty data directory after it was removed from the cluster",
+			"put the snapshots back if there is a copy of them",
 			first, snapshot)
 	}
 	return nil
@@ -123,12 +176,13 @@ func openBolt(path string) (*raftboltdb.BoltStore, error) {
 }
 
 func (s *raftStores) openBoltLog(d *dataDir) error {
-	store, err := openBolt(d.file("raft", "log.db"))
+	store, err := openBolt(d.file(logFile))
 	if err != nil {
 		return err
 	}
 	s.closers = append(s.closers, store)
-	s.log, err = raft.NewLogCache(logCacheEntries, store)
+	s.sizes = append(s.sizes, sizeOfBolt("log", d.file(logFile), store))
+	s.log, err = raft.NewLogCache(logCacheEntries, &sealedLog{inner: store, file: d.file(logFile), disk: s.disk})
 	return err
 }
 
@@ -148,7 +202,8 @@ func (s *raftStores) openWAL(d *dataDir, logger *slog.Logger) error {
 		return err
 	}
 	s.closers = append(s.closers, store)
-	s.log = store
+	s.sizes = append(s.sizes, sizeOfDir("log", dir))
+	s.log = &sealedLog{inner: store, file: dir, disk: s.disk}
 	return nil
 }
 

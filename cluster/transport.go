@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -21,6 +22,8 @@ type raftStream struct {
 	// not know that it may have promised its ear to a leader a moment ago, and
 	// would elect another one within the first one's lease.
 	notBefore time.Time
+	// muted: nothing leaves this node, see runWatchdog.
+	muted atomic.Bool
 }
 
 var _ raft.StreamLayer = (*raftStream)(nil)
@@ -73,7 +76,29 @@ func (s *raftStream) Dial(address raft.ServerAddress, timeout time.Duration) (ne
 	if id == "" || addr == "" {
 		return nil, errors.New("no address is known")
 	}
-	return s.mux.dial(ctx, protocolRaft, id, addr)
+	if s.muted.Load() {
+		return nil, errMuted
+	}
+	c, err := s.mux.dial(ctx, protocolRaft, id, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &mutableConn{c, &s.muted}, nil
+}
+
+var errMuted = errors.New("this node is silent because its disk has stalled")
+
+// mutableConn is a connection to a peer that can be silenced.
+type mutableConn struct {
+	net.Conn
+	muted *atomic.Bool
+}
+
+func (c *mutableConn) Write(b []byte) (int, error) {
+	if c.muted.Load() {
+		return 0, errMuted
+	}
+	return c.Conn.Write(b)
 }
 
 type streamAddr string

@@ -33,7 +33,15 @@ type bootMark struct {
 	// previous is the content found at open; "" when there was none.
 	previous string
 	// boot is the id of the running boot; "" when unknown.
-	boot string
+	boot  string
+	fault bolt.Fault
+}
+
+// Trusted reports whether the state file in dir will be used when it is opened, and
+// not be rebuilt.
+func Trusted(dir string) bool {
+	m, err := openBootMark(dir, "")
+	return err == nil && m.trusted()
 }
 
 func openBootMark(dir, boot string) (bootMark, error) {
@@ -74,7 +82,10 @@ func (m bootMark) setSuspect() error { return m.write(suspectMark) }
 
 func (m bootMark) write(content string) error {
 	fresh := m.path + ".new"
-	if _, err := writeFile(fresh, strings.NewReader(content+"\n")); err != nil {
+	if _, err := writeFile(fresh, strings.NewReader(content+"\n"), m.fault); err != nil {
+		return fmt.Errorf("write boot mark: %w", err)
+	}
+	if err := m.fault.Before("rename", m.path); err != nil {
 		return fmt.Errorf("write boot mark: %w", err)
 	}
 	if err := os.Rename(fresh, m.path); err != nil {

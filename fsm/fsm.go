@@ -34,6 +34,8 @@ type Config struct {
 	OnRestored func()
 	// BootID identifies the running kernel; empty: it is asked. Tests set it.
 	BootID string
+	// Fault is for tests: a disk that fails.
+	Fault bolt.Fault
 }
 
 // DefaultConfig keeps some minutes of changes.
@@ -96,13 +98,14 @@ func Open(cfg Config) (*FSM, error) {
 	if err != nil {
 		return nil, err
 	}
+	mark.fault = cfg.Fault
 	if err := discardUntrusted(path, mark, cfg.Logger); err != nil {
 		return nil, err
 	}
 	if err := mark.setRunning(); err != nil {
 		return nil, err
 	}
-	db, err := bolt.Open(bolt.Config{Path: path, InitialMmapSize: bolt.DefaultInitialMmapSize})
+	db, err := bolt.Open(bolt.Config{Path: path, InitialMmapSize: bolt.DefaultInitialMmapSize, Fault: cfg.Fault})
 	if err != nil {
 		return nil, err
 	}

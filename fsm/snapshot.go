@@ -11,11 +11,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/hashicorp/raft"
 
-	"github.com/oprc/oprc-pm/storage"
 	"github.com/oprc/oprc-pm/storage/bolt"
 )
 
@@ -119,7 +117,7 @@ func (f *FSM) Restore(source io.ReadCloser) (err error) {
 		return err
 	}
 	fresh := filepath.Join(f.cfg.Dir, stateFile+".restore")
-	if err := receiveSnapshot(source, fresh); err != nil {
+	if err := receiveSnapshot(source, fresh, f.cfg.Fault); err != nil {
 		return errors.Join(err, removeIfThere(fresh))
 	}
 	if err := f.db.Replace(fresh); err != nil {
@@ -137,14 +135,14 @@ func (f *FSM) Restore(source io.ReadCloser) (err error) {
 }
 
 // receiveSnapshot writes a snapshot's file to path and checks it.
-func receiveSnapshot(source io.Reader, path string) error {
+func receiveSnapshot(source io.Reader, path string, fault bolt.Fault) error {
 	sum := sha256.New()
 	summed := io.TeeReader(source, sum)
 	want, length, err := readSnapshotHeader(summed)
 	if err != nil {
 		return err
 	}
-	written, err := writeFile(path, io.LimitReader(summed, length))
+	written, err := writeFile(path, io.LimitReader(summed, length), fault)
 	if err != nil {
 		return err
 	}
@@ -163,32 +161,27 @@ func receiveSnapshot(source io.Reader, path string) error {
 }
 
 // checkState checks that the file at path is whole and holds what want says.
-func checkState(path string, want bolt.Meta) (err error) {
-	// Whoever wrote the file may have had a damaged one himself.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = fmt.Errorf("check snapshot: its file is damaged: %v", cause)
-		}
-	}()
-	db, err := bolt.Open(bolt.Config{Path: path})
+// Whoever wrote the file may have had a damaged one himself.
+func checkState(path string, want bolt.Meta) error {
+	m, err := bolt.CheckFile(path)
 	if err != nil {
-		return err
+		return fmt.Errorf("check snapshot: %w", err)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	return db.View(func(r storage.Reader, m bolt.Meta) error {
-		if m.Index != want.Index || m.Term != want.Term || m.Digest != want.Digest {
-			return errors.New("check snapshot: the content is not what the header says")
-		}
-		digest, err := storage.ComputeDigest(r)
-		if err != nil {
-			return fmt.Errorf("check snapshot: %w", err)
-		}
-		if digest != m.Digest {
-			return fmt.Errorf("check snapshot: digest is %s, want %s", digest, storage.Digest(m.Digest))
-		}
-		return nil
-	})
+	if m.Index != want.Index || m.Term != want.Term || m.Digest != want.Digest {
+		return errors.New("check snapshot: the content is not what the header says")
+	}
+	return nil
+}
+
+// CheckSnapshot verifies all of a snapshot, with a file at scratch that it removes.
+// It returns what the snapshot says of its content.
+func CheckSnapshot(source io.Reader, scratch string) (m bolt.Meta, err error) {
+	var head bytes.Buffer
+	if m, _, err = readSnapshotHeader(io.TeeReader(source, &head)); err != nil {
+		return m, err
+	}
+	err = receiveSnapshot(io.MultiReader(&head, source), scratch, nil)
+	return m, errors.Join(err, removeIfThere(scratch))
 }
 
 // PrepareForStart makes the state at least as new as the newest snapshot, as
@@ -241,13 +234,16 @@ type readCloser struct {
 }
 
 // writeFile writes what source gives to the file at path, durably.
-func writeFile(path string, source io.Reader) (int64, error) {
+func writeFile(path string, source io.Reader, fault bolt.Fault) (int64, error) {
+	if err := fault.Before("write", path); err != nil {
+		return 0, fmt.Errorf("write file: %w", err)
+	}
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return 0, fmt.Errorf("write file: %w", err)
 	}
 	n, err := io.Copy(file, source)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err = errors.Join(err, fault.Before("sync", path), file.Sync(), file.Close()); err != nil {
 		return n, fmt.Errorf("write file: %w", err)
 	}
 	return n, nil

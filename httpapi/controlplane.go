@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"time"
 
 	"github.com/oprc/oprc-pm/model"
 	"github.com/oprc/oprc-pm/storage"
@@ -25,6 +26,8 @@ type ClusterAdmin interface {
 	TransferLeadership(ctx context.Context, id string) error
 	// Join meets the nodes at addresses of their gossip.
 	Join(ctx context.Context, addrs []string) error
+	// Compact makes the files of this node smaller.
+	Compact(ctx context.Context) (storage.Compaction, error)
 }
 
 // admin returns who looks after the servers; not every driver has some.
@@ -49,6 +52,25 @@ func (s *Server) handleControlPlaneHealth(rq request) error {
 	}
 	return rq.answerValue(state)
 }
+
+// handleCompact makes the files of this node smaller. That takes longer than other
+// requests may.
+func (s *Server) handleCompact(rq request) error {
+	admin, err := rq.admin()
+	if err != nil {
+		return err
+	}
+	ctx := rq.deadline(compactTimeout)
+	defer ctx.release()
+	result, err := admin.Compact(ctx)
+	if err != nil {
+		return err
+	}
+	return rq.answerValue(result)
+}
+
+// compactTimeout is how long a compaction is waited for.
+const compactTimeout = 10 * time.Minute
 
 // serverOutcome is the answer to what was done about a server.
 type serverOutcome struct {

@@ -39,7 +39,7 @@ func TestStatusTableIsTotal(t *testing.T) {
 	want := map[model.Code]int{
 		"invalid": 400, "unauthenticated": 401, "forbidden": 403, "not_found": 404, "conflict": 409,
 		"failed_precondition": 412, "too_large": 413, "throttled": 429, "not_leader": 503, "unavailable": 503,
-		"gone": 410, "unknown_outcome": 504, "internal": 500,
+		"gone": 410, "unknown_outcome": 504, "disk_full": 507, "internal": 500,
 		"cluster_failed": 502, "cluster_unavailable": 503, "cluster_timeout": 504,
 		"method_not_allowed": 405, "unsupported_media_type": 415, "request_timeout": 408, "header_too_large": 431,
 	}

@@ -216,6 +216,9 @@ func (rq request) readOptions() (storage.ReadOptions, error) {
 // view reads from the store and sets the headers that tell how fresh the answer
 // is.
 func (rq request) view(opts storage.ReadOptions, fn func(storage.Reader) error) (storage.ReadInfo, error) {
+	if err := rq.s.startedFor(opts); err != nil {
+		return storage.ReadInfo{}, err
+	}
 	ctx := rq.deadline(rq.s.cfg.RequestTimeout)
 	info, err := rq.s.deps.Store.View(ctx, opts, fn)
 	ctx.release()

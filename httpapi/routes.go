@@ -89,6 +89,7 @@ var routes = []route{
 	{post, "/api/v1/cluster/leave", "leaveControlPlane", (*Server).handleLeave, true},
 	{post, "/api/v1/cluster/members/{name}/remove", "removeMember", (*Server).handleRemoveMember, true},
 	{post, "/api/v1/cluster/transfer-leader", "transferLeader", (*Server).handleTransferLeader, true},
+	{post, "/api/v1/cluster/compact", "compactNode", (*Server).handleCompact, true},
 	{post, "/api/v1/cluster/join", "joinControlPlane", (*Server).handleJoin, true},
 	{get, snapshotPath, "saveSnapshot", (*Server).handleSaveSnapshot, false},
 	{post, snapshotPath, "restoreSnapshot", (*Server).handleRestoreSnapshot, true},

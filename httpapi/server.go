@@ -26,6 +26,8 @@ type Server struct {
 	watches  *watchHub
 	conns    connections
 	ui       webPage
+	// starting is the store, if that takes time to start; nil: it does not.
+	starting starter
 	// corsOrigin is Config.CORSAllowOrigin.
 	corsOrigin []byte
 
@@ -74,6 +76,7 @@ func New(cfg Config, deps Deps) *Server {
 	s := &Server{cfg: cfg, deps: deps, ui: newWebPage(indexHTML), corsOrigin: []byte(cfg.CORSAllowOrigin)}
 	s.base, s.stop = context.WithCancelCause(context.Background())
 	s.watches = newWatchHub(cfg.MaxWatchers)
+	s.starting, _ = deps.Store.(starter)
 	fasthttp.SetBodySizePoolLimit(keptBodyBytes, keptBodyBytes) // of the process; there is no other way
 	s.http = &fasthttp.Server{
 		Handler:                      s.newRouter(),

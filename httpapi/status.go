@@ -29,6 +29,7 @@ var statusOf = map[model.Code]int{
 	model.CodeUnavailable:        fasthttp.StatusServiceUnavailable,
 	model.CodeGone:               fasthttp.StatusGone,
 	model.CodeUnknownOutcome:     fasthttp.StatusGatewayTimeout,
+	model.CodeDiskFull:           fasthttp.StatusInsufficientStorage,
 	model.CodeInternal:           fasthttp.StatusInternalServerError,
 
 	model.CodeClusterFailed:      fasthttp.StatusBadGateway,

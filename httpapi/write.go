@@ -106,6 +106,9 @@ func (rq request) writeOptions() (key string, pre precondition, err error) {
 
 // apply commits a command, and sets the headers that tell where.
 func (rq request) apply(cmd storage.Command, id string) (storage.Result, error) {
+	if err := rq.s.started(); err != nil {
+		return storage.Result{}, err
+	}
 	ctx := rq.deadline(rq.s.cfg.RequestTimeout)
 	defer ctx.release()
 	res, err := rq.s.deps.Store.Apply(ctx, storage.Request{Command: cmd, ID: id})

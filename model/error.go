@@ -38,6 +38,9 @@ const (
 	// CodeUnknownOutcome: the write was proposed and may or may not have been
 	// committed. Safe to send again with the same Idempotency-Key.
 	CodeUnknownOutcome Code = "unknown_outcome"
+	// CodeDiskFull: nothing was changed; the disk of the leader, or of a majority,
+	// has no space for writes. Reads go on.
+	CodeDiskFull Code = "disk_full"
 	// CodeInternal: a defect of this program or its host.
 	CodeInternal Code = "internal"
 )

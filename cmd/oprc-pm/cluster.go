@@ -14,7 +14,7 @@ func (p *program) clusterCommand() *cobra.Command {
   oprc-pm cluster health`,
 	})
 	cmd.AddCommand(p.clusterMembersCommand(), p.clusterHealthCommand(), p.clusterJoinCommand(), p.clusterLeaveCommand(),
-		p.clusterRemoveCommand(), p.clusterTransferCommand(), p.clusterRecoverCommand(), p.snapshotCommand())
+		p.clusterRemoveCommand(), p.clusterTransferCommand(), p.clusterRecoverCommand(), p.clusterRejoinCommand(), p.clusterRebuildCommand(), p.clusterCompactCommand(), p.snapshotCommand())
 	return cmd
 }
 

@@ -18,6 +18,8 @@ const (
 	exitNotFound    = 3
 	exitConflict    = 4
 	exitUnavailable = 5
+	// exitDamaged: the data directory is damaged, or not this node's (EX_DATAERR).
+	exitDamaged = 65
 	// exitFault: the node stopped itself because of a fault (EX_SOFTWARE).
 	exitFault = 70
 	// exitInterrupted: a client verb was told to stop (128 + SIGINT).
@@ -75,7 +77,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitNotFound
 	case model.CodeConflict, model.CodeFailedPrecondition:
 		return exitConflict
-	case model.CodeUnavailable, model.CodeUnknownOutcome, model.CodeThrottled,
+	case model.CodeUnavailable, model.CodeUnknownOutcome, model.CodeThrottled, model.CodeDiskFull,
 		model.CodeClusterFailed, model.CodeClusterUnavailable, model.CodeClusterTimeout:
 		return exitUnavailable
 	}

@@ -57,7 +57,7 @@ clusters until what runs is what was asked for.
 
 Exit codes: 0 success · 1 failure, or a difference (diff, plan) · 2 wrong usage or
 invalid input · 3 not found · 4 conflict with the present state · 5 unavailable
-or out of time · 70 a fault stopped the node · 130 interrupted.`
+or out of time · 65 damaged data directory · 70 a fault stopped the node · 130 interrupted.`
 
 func (p *program) rootCommand() *cobra.Command {
 	root := group(&cobra.Command{
@@ -82,7 +82,7 @@ func (p *program) rootCommand() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("node", p.serverCommand(), p.devCommand(), p.crmSimCommand())
+	add("node", p.serverCommand(), p.devCommand(), p.crmSimCommand(), p.checkCommand())
 	add("client", p.applyCommand(), p.getCommand(), p.describeCommand(), p.diffCommand(), p.planCommand(),
 		p.createCommand(), p.deleteCommand(), p.rolloutCommand(), p.exportCommand(), p.importCommand(),
 		p.cordonCommand(), p.uncordonCommand(), p.drainCommand(), p.clusterCommand())

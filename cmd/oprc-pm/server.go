@@ -33,7 +33,8 @@ defaults, the strongest first; deploy/config/reference.yaml explains them all.
 
 SIGTERM or SIGINT stops the node in good order: it hands leadership over, answers
 what it has accepted, and closes its files. A second signal ends it at once. Exit
-code 70 says that a fault stopped the node.`,
+code 70 says that a fault stopped the node, 65 that its data directory is damaged
+or not its own; the message names the file and the command that mends it.`,
 		Example: `  oprc-pm server --data-dir /var/lib/oprc-pm
   oprc-pm server --config /etc/oprc-pm.yaml --print-config
   oprc-pm server --node-name n2 --join n1:7946,n3:7946 --bootstrap-expect 3`,
@@ -52,6 +53,7 @@ code 70 says that a fault stopped the node.`,
 	flags.StringSlice("join", nil, "gossip seeds `HOST[:PORT],...`; a name may resolve to many (OPRC_JOIN)")
 	flags.Int("bootstrap-expect", defaults.Cluster.BootstrapExpect, "nodes that form a new cluster (OPRC_BOOTSTRAP_EXPECT)")
 	flags.String("storage", string(defaults.Storage.Type), "raft, etcd or memory (STORAGE_TYPE)")
+	flags.Bool("compact", false, "rewrite the log's file first, without the room that deleted entries left in it")
 	flags.BoolVar(&o.printConfig, "print-config", false, "print the effective settings, secrets masked, and end")
 	flags.StringVar(&o.readyFile, "ready-file", "", "`FILE` to write the addresses to, as JSON, once they are open")
 	fixedCompletion(cmd, "storage", "raft", "etcd", "memory")
@@ -81,7 +83,7 @@ func (p *program) server(cmd *cobra.Command, o serverOptions) error {
 	p.setGarbageTarget()
 	s, err := startService(cmd.Context(), cfg, logger)
 	if err != nil {
-		return err
+		return damaged(err)
 	}
 	return p.serve(cmd.Context(), s, o.readyFile, nil)
 }
@@ -127,6 +129,11 @@ func (p *program) serverConfig(cmd *cobra.Command, file string) (config.Config, 
 	if flags.Changed("join") {
 		if cfg.Cluster.Join, err = flags.GetStringSlice("join"); err != nil {
 			return config.Config{}, usagef("--join: %w", err)
+		}
+	}
+	if flags.Changed("compact") {
+		if cfg.Disk.CompactAtStart, err = flags.GetBool("compact"); err != nil {
+			return config.Config{}, usagef("--compact: %w", err)
 		}
 	}
 	if flags.Changed("bootstrap-expect") {

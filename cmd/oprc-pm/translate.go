@@ -45,6 +45,12 @@ func clusterConfig(c config.Config, httpAddr string) cluster.Config {
 	cc.Autopilot.MaxTrailingLogs = uint64(pilot.MaxTrailingLogs) //nolint:gosec // validated
 	cc.Autopilot.ServerStabilizationTime = pilot.ServerStabilizationTime
 	cc.Autopilot.MinQuorum = pilot.MinQuorum
+	cc.CompactLog = c.Disk.CompactAtStart
+	cc.Disk.Interval = c.Disk.Interval
+	cc.Disk.AlarmPercent, cc.Disk.AlarmBytes = c.Disk.AlarmPercent, uint64(c.Disk.AlarmBytes)     //nolint:gosec // validated
+	cc.Disk.RefusePercent, cc.Disk.RefuseBytes = c.Disk.RefusePercent, uint64(c.Disk.RefuseBytes) //nolint:gosec // validated
+	cc.Disk.ReserveBytes = uint64(c.Disk.ReserveBytes)                                            //nolint:gosec // validated
+	cc.Disk.StallTimeout = c.Disk.StallTimeout
 	return cc
 }
 

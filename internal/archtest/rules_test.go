@@ -29,7 +29,7 @@ var rooms = []room{
 	{path: "storage/etcd", about: "the driver over a shared etcd: a copy in memory, writes in order by one head key", mayImport: []string{"model", "storage", "storage/memory", "internal/wait"}, testsMayImport: []string{"storage/backup"}},
 	{path: "storage/storagetest", about: "the conformance suite that every driver passes", mayImport: []string{"storage", "storage/backup", "model"}},
 	{path: "fsm", about: "the rules of the commands, their encoding, and the `raft.FSM` around them", mayImport: []string{"model", "storage", "storage/bolt", "storage/backup"}},
-	{path: "cluster", about: "the Raft node: membership, forwarding, read index, leadership, bootstrap", mayImport: []string{"fsm", "storage", "model"}},
+	{path: "cluster", about: "the Raft node: membership, forwarding, read index, leadership, bootstrap", mayImport: []string{"fsm", "storage", "storage/bolt", "model"}},
 	{path: "crm", about: "the way to the CRMs: the contract of a client, HTTP and gRPC, TLS, credentials, the fleet", mayImport: []string{"model", "crm/crmpb"}, testsMayImport: []string{"crm/sim"}},
 	{path: "crm/crmpb", about: "the messages and services of the gRPC CRM, generated from `crm/proto`"},
 	{path: "crm/plan", about: "the pure planner: requirements, placement, units, why here and why not there", mayImport: []string{"model"}},

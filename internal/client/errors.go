@@ -115,6 +115,8 @@ func codeOfStatus(status int) model.Code {
 		return model.CodeThrottled
 	case http.StatusBadGateway, http.StatusServiceUnavailable:
 		return model.CodeUnavailable
+	case http.StatusInsufficientStorage:
+		return model.CodeDiskFull
 	case http.StatusGatewayTimeout:
 		return model.CodeUnknownOutcome
 	}

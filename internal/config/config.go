@@ -10,6 +10,7 @@ type Config struct {
 	Server        Server        `yaml:"server"`
 	Cluster       Cluster       `yaml:"cluster"`
 	Raft          Raft          `yaml:"raft"`
+	Disk          Disk          `yaml:"disk"`
 	Storage       Storage       `yaml:"storage"`
 	CRM           CRM           `yaml:"crm"`
 	Packages      Packages      `yaml:"packages"`
@@ -285,6 +286,7 @@ func DefaultConfig() Config {
 				MaxRequestBytes: 3 << 19,
 			},
 		},
+		Disk:          DefaultDisk(),
 		CRM:           DefaultCRM(),
 		Backup:        DefaultBackup(),
 		Observability: Observability{LogLevel: "info", LogFormat: LogText},

@@ -16,6 +16,7 @@ func (c *Config) Validate() error {
 	var v validator
 	v.server(c)
 	v.cluster(c)
+	v.disk(c.Disk)
 	v.storage(c)
 	v.crm(c)
 	v.backup(c.Backup)

@@ -49,6 +49,7 @@ type slot struct {
 
 type options struct {
 	configure []func(i int, c *cluster.Config)
+	provide   []func(i int, d *cluster.Deps)
 	expect    int
 	idle      bool
 }
@@ -59,6 +60,11 @@ type Option func(*options)
 // WithConfig changes the settings of each node before it is first started.
 func WithConfig(fn func(i int, c *cluster.Config)) Option {
 	return func(o *options) { o.configure = append(o.configure, fn) }
+}
+
+// WithDeps changes what each node gets from its surroundings at every start.
+func WithDeps(fn func(i int, d *cluster.Deps)) Option {
+	return func(o *options) { o.provide = append(o.provide, fn) }
 }
 
 // WithExpect sets bootstrap-expect of all nodes; the default is their number.
@@ -161,12 +167,12 @@ func (c *Cluster) start(i int, cfg cluster.Config) *cluster.Node {
 	if s.node != nil {
 		c.t.Fatalf("node %d is up already", i)
 	}
-	node := cluster.New(cfg, cluster.Deps{Logger: c.logs.logger(i), Network: c.fabric.of(i)})
+	node := cluster.New(cfg, c.deps(i))
 	err := node.Open(context.Background())
 	if errors.Is(err, syscall.EADDRINUSE) {
 		// Somebody took a port while the node was down: then it moves.
 		cfg.ClusterAddr, cfg.GossipAddr = anyAddr, anyAddr
-		node = cluster.New(cfg, cluster.Deps{Logger: c.logs.logger(i), Network: c.fabric.of(i)})
+		node = cluster.New(cfg, c.deps(i))
 		err = node.Open(context.Background())
 	}
 	if err != nil {
@@ -176,6 +182,24 @@ func (c *Cluster) start(i int, cfg cluster.Config) *cluster.Node {
 	c.fabric.gossipsAt(node.GossipAddr(), i)
 	s.cfg.ClusterAddr, s.cfg.GossipAddr = node.ClusterAddr(), node.GossipAddr()
 	return node
+}
+
+func (c *Cluster) deps(i int) cluster.Deps {
+	deps := cluster.Deps{Logger: c.logs.logger(i), Network: c.fabric.of(i)}
+	for _, fn := range c.opts.provide {
+		fn(i, &deps)
+	}
+	return deps
+}
+
+// TryStart starts node i, which is down, and returns why it does not start.
+func (c *Cluster) TryStart(i int) error {
+	node := cluster.New(c.slots[i].cfg, c.deps(i))
+	err := node.Open(context.Background())
+	if err == nil {
+		err = errors.Join(errors.New("it started"), node.Close())
+	}
+	return err
 }
 
 // Node returns node i, which must be up.
@@ -231,6 +255,17 @@ func (c *Cluster) Take(i int) (crash func()) {
 		}
 		c.fabric.rejoin(i)
 	}
+}
+
+// CrashFaulted is Crash of a node that stopped itself, whose files may not close.
+func (c *Cluster) CrashFaulted(i int) {
+	c.t.Helper()
+	node := c.Node(i)
+	if node.Err() == nil {
+		c.t.Errorf("node %d has no fault", i)
+	}
+	c.slots[i].node = nil
+	_ = node.Close() // the fault is known
 }
 
 // Restart starts a node that is down, on the addresses that it had, if it can.

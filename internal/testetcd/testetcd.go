@@ -125,11 +125,26 @@ func (c *Cluster) Stop(i int) {
 	}
 }
 
-// Kill stops a member without a word to the others: it hands nothing over.
+// Kill cuts a member off from the others, so that it can hand nothing over, and stops
+// it. (The server's own hard stop takes its database away under calls that it still
+// serves.)
 func (c *Cluster) Kill(i int) {
-	if server := c.servers[i]; server != nil {
-		server.Server.HardStop()
-		c.Stop(i)
+	server := c.servers[i]
+	if server == nil {
+		return
+	}
+	id := server.Server.MemberID()
+	var others []*embed.Etcd
+	for _, other := range c.servers {
+		if other != nil && other != server {
+			others = append(others, other)
+			other.Server.CutPeer(id)
+			server.Server.CutPeer(other.Server.MemberID())
+		}
+	}
+	c.Stop(i)
+	for _, other := range others {
+		other.Server.MendPeer(id)
 	}
 }
 

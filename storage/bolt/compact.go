@@ -2,9 +2,11 @@ package bolt
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"go.etcd.io/bbolt"
 
@@ -72,7 +74,7 @@ func (db *DB) Compact() (before, after int64, err error) {
 		copied.Close()
 		return before, before, err
 	}
-	err = copied.copyTo(fresh.DB)
+	err = copied.copyTo(fresh.DB, db.cfg.Fault)
 	copied.Close()
 	if err != nil {
 		return before, before, errors.Join(fmt.Errorf("compact state file: %w", err), fresh.Close())
@@ -146,7 +148,7 @@ func (n *notes) apply(fresh *bbolt.DB) error {
 }
 
 // copyTo copies both buckets into a new file, in steps.
-func (s *Snapshot) copyTo(fresh *bbolt.DB) error {
+func (s *Snapshot) copyTo(fresh *bbolt.DB, fault Fault) error {
 	for _, name := range [][]byte{metaBucket, dataBucket} {
 		cursor := s.tx.Bucket(name).Cursor()
 		key, value := cursor.First()
@@ -160,7 +162,7 @@ func (s *Snapshot) copyTo(fresh *bbolt.DB) error {
 						return err
 					}
 				}
-				return nil
+				return fault.Before("write", fresh.Path())
 			})
 			if err != nil {
 				return err
@@ -193,6 +195,7 @@ func CheckFile(path string) (m Meta, err error) {
 	if err := VerifyFile(path); err != nil {
 		return m, err
 	}
+	defer guard(&err)()
 	db, err := Open(Config{Path: path, ReadOnly: true})
 	if err != nil {
 		return m, err
@@ -201,13 +204,43 @@ func CheckFile(path string) (m Meta, err error) {
 	return m, db.View(func(r storage.Reader, meta Meta) error {
 		m = meta
 		m.Configuration = bytes.Clone(meta.Configuration)
-		digest, err := storage.ComputeDigest(r)
-		if err != nil {
-			return err
-		}
-		if digest != m.Digest {
-			return fmt.Errorf("verify %s: its content has the digest %s, not %s as it says", path, digest, storage.Digest(m.Digest))
+		if err := verifyContent(context.Background(), r, meta); err != nil {
+			return fmt.Errorf("verify %s: %w", path, err)
 		}
 		return nil
 	})
+}
+
+// ErrContent: the content is not what its digest says.
+var ErrContent = errors.New("the content of the state file is not what was written")
+
+// VerifyContent reads the whole of the present state and compares it with the
+// digest that was written with it.
+func (db *DB) VerifyContent(ctx context.Context) (err error) {
+	defer guard(&err)()
+	return db.View(func(r storage.Reader, m Meta) error { return verifyContent(ctx, r, m) })
+}
+
+// guard makes an error of a page that cannot be read, which shows as a fault of the
+// mapped file. Defer what it returns.
+func guard(err *error) func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		if cause := recover(); cause != nil {
+			*err = fmt.Errorf("the state file cannot be read: %v", cause)
+		}
+	}
+}
+
+func verifyContent(ctx context.Context, r storage.Reader, m Meta) error {
+	var digest storage.Digest
+	err := r.Scan(nil, nil, func(key, value []byte) (bool, error) {
+		digest.Add(key, value)
+		return true, context.Cause(ctx)
+	})
+	if err == nil && digest != m.Digest {
+		err = fmt.Errorf("%w: its digest is %s, want %s", ErrContent, digest, storage.Digest(m.Digest))
+	}
+	return err
 }

@@ -254,6 +254,7 @@ func (db *DB) Update(fn func(tx storage.Tx, m *Meta) error) error {
 	}
 	var written writes
 	var m Meta
+	committing := false
 	err = f.Update(func(tx *bbolt.Tx) error {
 		if m, err = readMeta(tx); err != nil {
 			return err
@@ -270,8 +271,12 @@ func (db *DB) Update(fn func(tx storage.Tx, m *Meta) error) error {
 		if err := writeMeta(tx, m); err != nil {
 			return err
 		}
+		committing = true
 		return db.cfg.Fault.Before("write", db.cfg.Path)
 	})
+	if err != nil && committing {
+		return fmt.Errorf("write state file %s: %w", db.cfg.Path, err)
+	}
 	if err == nil && db.noted != nil {
 		db.noted.add(written, m)
 	}

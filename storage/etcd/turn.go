@@ -13,14 +13,15 @@ import (
 // Nodes that write at the same time overtake each other, and nothing makes that fair:
 // the one next to etcd's leader could win for ever, a large entry lose for ever. So a
 // node that was overtaken a few times puts up a key, its turn; the others let it
-// commit before they go on, as long as it keeps touching the key. That is courtesy,
-// not a lock: nobody depends on it.
+// commit before they go on, for a moment, or as long as it keeps touching the key, as
+// it does while it makes a large entry. That is courtesy, not a lock: nobody depends
+// on it.
 
 const (
 	// turnAfter is how many conflicts in a row make a node ask for its turn.
 	turnAfter = 3
-	// turnWait is for how long others wait for the owner of a turn to touch it,
-	// which it does three times as often.
+	// turnWait is for how long others wait for the owner of a turn, or for it to
+	// touch the key, which it does three times as often.
 	turnWait = 600 * time.Millisecond
 	// maxTurn is for how long an owner keeps touching it: as long as a large entry
 	// may take.
@@ -57,6 +58,11 @@ func (s *Store) takeTurn(ctx context.Context, conflicts int) {
 	s.metrics.turns.Inc()
 	s.turn.taken = true
 	ctx, s.turn.end = context.WithTimeout(ctx, maxTurn)
+	if !s.turn.large {
+		// What takes longer than others wait is in trouble, and must not have them
+		// wait on.
+		return
+	}
 	s.turn.touching.Go(func() {
 		for wait.For(ctx, turnWait/3) {
 			// Only while it is there: an entry takes it down by itself.
