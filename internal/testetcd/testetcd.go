@@ -94,7 +94,11 @@ func (c *Cluster) Client() *clientv3.Client {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.t.Cleanup(func() { client.Close() })
+	c.t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			c.t.Errorf("close the client of etcd: %v", err)
+		}
+	})
 	return client
 }
 

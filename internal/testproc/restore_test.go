@@ -18,7 +18,7 @@ func TestLeaderKilledWhileRestoring(t *testing.T) {
 	c.Leader(t, 10*time.Second)
 	put := func(name, text string) {
 		t.Helper()
-		WaitFor(t, 10*time.Second, "write "+name, func() error {
+		waitFor(t, 10*time.Second, "write "+name, func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			body := fmt.Sprintf(`{"name":%q,"metadata":{"description":%q}}`, name, text)

@@ -40,10 +40,9 @@ const maxAttempt = 5 * time.Second
 // closes. What is under way then has an unknown outcome.
 func (s *Store) runCommitter(ctx context.Context) {
 	defer close(s.committed)
-	var held *op
+	var first *op
 	for {
-		first := held
-		if held = nil; first == nil {
+		if first == nil {
 			select {
 			case first = <-s.queue:
 			case <-ctx.Done():
@@ -51,7 +50,7 @@ func (s *Store) runCommitter(ctx context.Context) {
 			}
 		}
 		var batch []*op
-		if batch, held = s.collect(first); len(batch) > 0 {
+		if batch, first = s.collect(first); len(batch) > 0 {
 			s.commitAll(ctx, batch)
 		}
 	}

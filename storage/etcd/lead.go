@@ -54,7 +54,7 @@ func (s *Store) leadOnce(ctx context.Context) error {
 	if err := s.setDeposer(ctx, stop); err != nil {
 		return err
 	}
-	defer s.setDeposer(ctx, nil)
+	defer s.forgetDeposer()
 
 	key, revision, err := s.stand(ctx, session)
 	if err != nil {
@@ -82,11 +82,11 @@ func (s *Store) setDeposer(ctx context.Context, stop context.CancelCauseFunc) er
 	for {
 		s.mu.Lock()
 		lost, advanced := s.lost.Load() != nil, s.advanced
-		if !lost || stop == nil {
+		if !lost {
 			s.deposer = stop
 		}
 		s.mu.Unlock()
-		if !lost || stop == nil {
+		if !lost {
 			return nil
 		}
 		select {
@@ -95,6 +95,12 @@ func (s *Store) setDeposer(ctx context.Context, stop context.CancelCauseFunc) er
 			return context.Cause(ctx)
 		}
 	}
+}
+
+func (s *Store) forgetDeposer() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deposer = nil
 }
 
 // depose ends the candidacy or the leader run of this node. The caller holds mu.
