@@ -242,5 +242,8 @@ func (n *Node) found(request promiseRequest, addrs map[string]string) error {
 		}
 		return fmt.Errorf("bootstrap: %w", err)
 	}
-	return n.id.adopt(request.ClusterID)
+	if err := n.id.adopt(request.ClusterID); err != nil {
+		return err
+	}
+	return n.electAtOnce(n.raft)
 }

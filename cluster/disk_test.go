@@ -259,9 +259,12 @@ func testWriteFault(t *testing.T, op, path string, errno error, survives bool, p
 			d.DiskFault = disk.fault
 		}
 	}))
-	if err := c.Node(c.Leader(t)).TransferLeadership(ctxFor(t, 10*time.Second), c.Node(0).ID()); err != nil {
-		t.Fatal(err)
-	}
+	testcluster.Wait(t, "the first node to lead", func() error {
+		if leader := c.Leader(t); leader != 0 {
+			return errors.Join(fmt.Errorf("node %d leads", leader), c.Node(leader).TransferLeadership(ctxFor(t, 5*time.Second), c.Node(0).ID()))
+		}
+		return nil
+	})
 	for i := range 5 {
 		mustPut(t, c.Node(0), fmt.Sprintf("before-%d", i), "1")
 	}

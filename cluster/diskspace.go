@@ -31,12 +31,13 @@ type DiskConfig struct {
 	StallTimeout time.Duration
 }
 
-// DefaultDiskConfig returns the production settings but for the reserve.
+// DefaultDiskConfig returns the production settings.
 func DefaultDiskConfig() DiskConfig {
 	return DiskConfig{
 		Interval:     5 * time.Second,
 		AlarmPercent: 15, AlarmBytes: 2 << 30,
 		RefusePercent: 5, RefuseBytes: 512 << 20,
+		ReserveBytes: 32 << 20,
 		StallTimeout: 5 * time.Second,
 	}
 }

@@ -333,6 +333,9 @@ func (n *Node) openRaft() error {
 	if err := n.resume(); err != nil {
 		return fmt.Errorf("resume bootstrap: %w", err)
 	}
+	if err := n.electAtOnce(r); err != nil {
+		return err
+	}
 	n.proposer = newProposer(r, n.cfg, n.metrics, n.logger)
 	n.proposer.start()
 	return nil

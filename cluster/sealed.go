@@ -186,8 +186,8 @@ type sealedStable struct {
 var _ raft.StableStore = (*sealedStable)(nil)
 
 // voteMark separates a value from its checksum. What Raft stores here as text has
-// no zero byte.
-var voteMark = []byte{0, 'c', 'r', 'c'}
+// no zero byte; of two one is left when the disk changes the other.
+var voteMark = []byte{0, 'c', 'r', 'c', 0}
 
 func stableSum(key, value []byte) []byte {
 	return binary.BigEndian.AppendUint32(nil, crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value))

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -13,6 +15,7 @@ import (
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/metadb"
 	"go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
 )
 
 // logCacheEntries keeps the newest entries in memory, so that replication does
@@ -88,25 +91,51 @@ func (s *raftStores) openStable(d *dataDir) error {
 const checkBytes = 128 << 20
 
 // checkEntries reads the log from its end, as far as the newest entries go that
-// make checkBytes together: each must be there and be what was written.
+// make checkBytes together: each must be there and be what was written. A start
+// waits for it, so all processors take part, each with a run of entries at a time.
 func (s *raftStores) checkEntries() error {
 	first, ferr := s.log.FirstIndex()
 	last, lerr := s.log.LastIndex()
 	if err := errors.Join(ferr, lerr); err != nil {
 		return fmt.Errorf("read the log's bounds: %w", err)
 	}
-	term := ^uint64(0)
-	for index, read := last, 0; index >= first && index > 0 && read < checkBytes; index-- {
+	if last == 0 {
+		return nil
+	}
+	var read atomic.Int64
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for to := last; to >= first && to > 0 && read.Load() < checkBytes; {
+		from := max(first, 1)
+		if to-from >= entriesOfRun {
+			from = to - entriesOfRun + 1
+		}
+		// The entry after the run, which the next one began with, is read again:
+		// terms must not run backwards between runs either.
+		through := min(to+1, last)
+		group.Go(func() error { return s.checkRun(from, through, &read) })
+		to = from - 1
+	}
+	return group.Wait()
+}
+
+// entriesOfRun is how many entries one goroutine checks at a time.
+const entriesOfRun = 1024
+
+// checkRun checks the entries from one to another, both included.
+func (s *raftStores) checkRun(from, through uint64, read *atomic.Int64) error {
+	term, size := uint64(0), 0
+	for index := from; index <= through; index++ {
 		var entry raft.Log
 		if err := s.log.GetLog(index, &entry); err != nil {
 			return fmt.Errorf("read log entry %d: %w", index, err)
 		}
-		if entry.Term > term {
-			return fmt.Errorf("log entry %d is of term %d, and the next one of term %d", index, entry.Term, term)
+		if entry.Term < term {
+			return fmt.Errorf("log entry %d is of term %d, and the one before of term %d", index, entry.Term, term)
 		}
-		term = entry.Term
-		read += len(entry.Data)
+		term, size = entry.Term, size+len(entry.Data)
 	}
+	read.Add(int64(size))
 	return nil
 }
 

@@ -104,7 +104,7 @@ type openAPIDocument struct {
 }
 
 // verbs end the paths of actions that take no body.
-var verbs = []string{"cordon", "uncordon", "drain", "pause", "resume", "leave", "remove", "run"}
+var verbs = []string{"cordon", "uncordon", "drain", "pause", "resume", "leave", "remove", "run", "compact"}
 
 // TestOpenAPIMatchesRoutes: the description and the route table name the same
 // operations.

@@ -9,12 +9,12 @@ type Disk struct {
 	Interval time.Duration `yaml:"interval"`
 	// Below AlarmPercent and AlarmBytes of free space a node warns.
 	AlarmPercent float64 `yaml:"alarm_percent"`
-	AlarmBytes   int64   `yaml:"alarm_bytes"`
+	AlarmBytes   int     `yaml:"alarm_bytes"`
 	// Below RefusePercent and RefuseBytes it counts as unable to write.
 	RefusePercent float64 `yaml:"refuse_percent"`
-	RefuseBytes   int64   `yaml:"refuse_bytes"`
+	RefuseBytes   int     `yaml:"refuse_bytes"`
 	// ReserveBytes are held back and given up then.
-	ReserveBytes int64 `yaml:"reserve_bytes"`
+	ReserveBytes int `yaml:"reserve_bytes"`
 	// StallTimeout is how long a leader's write may take before it steps down.
 	StallTimeout time.Duration `yaml:"stall_timeout"`
 	// CompactAtStart rewrites the log's file at every start.

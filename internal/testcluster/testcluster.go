@@ -128,6 +128,7 @@ func FastConfig() cluster.Config {
 	cfg.HistoryEntries = 4096
 	cfg.HistoryBytes = 4 << 20
 	cfg.FastGossip = true
+	cfg.Disk.ReserveBytes = 0
 	cfg.Autopilot.Interval = slowness * 100 * time.Millisecond
 	cfg.Autopilot.ServerStabilizationTime = slowness * 200 * time.Millisecond
 	return cfg
