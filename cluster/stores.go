@@ -99,8 +99,9 @@ func (s *raftStores) checkEntries() error {
 	if err := errors.Join(ferr, lerr); err != nil {
 		return fmt.Errorf("read the log's bounds: %w", err)
 	}
-	if last == 0 {
-		return nil
+	snapshot, serr := s.newestSnapshot()
+	if last == 0 || serr != nil {
+		return serr
 	}
 	var read atomic.Int64
 	var group errgroup.Group
@@ -113,7 +114,7 @@ func (s *raftStores) checkEntries() error {
 		// The entry after the run, which the next one began with, is read again:
 		// terms must not run backwards between runs either.
 		through := min(to+1, last)
-		group.Go(func() error { return s.checkRun(from, through, &read) })
+		group.Go(func() error { return s.checkRun(from, through, snapshot, &read) })
 		to = from - 1
 	}
 	return group.Wait()
@@ -122,12 +123,17 @@ func (s *raftStores) checkEntries() error {
 // entriesOfRun is how many entries one goroutine checks at a time.
 const entriesOfRun = 1024
 
-// checkRun checks the entries from one to another, both included.
-func (s *raftStores) checkRun(from, through uint64, read *atomic.Int64) error {
+// checkRun checks the entries from one to another, both included. Where a snapshot
+// holds them, up to its index, entries may be missing: one that came from the leader
+// leaves a hole behind the entries that were there before.
+func (s *raftStores) checkRun(from, through, snapshot uint64, read *atomic.Int64) error {
 	term, size := uint64(0), 0
 	for index := from; index <= through; index++ {
 		var entry raft.Log
-		if err := s.log.GetLog(index, &entry); err != nil {
+		switch err := s.log.GetLog(index, &entry); {
+		case errors.Is(err, raft.ErrLogNotFound) && index <= snapshot:
+			continue
+		case err != nil:
 			return fmt.Errorf("read log entry %d: %w", index, err)
 		}
 		if entry.Term < term {

@@ -24,16 +24,16 @@ func NewAddrs(t testing.TB) Addrs {
 	return Addrs{Host: host, HTTP: freeAddr(t, host), Cluster: freeAddr(t, host), Gossip: freeAddr(t, host)}
 }
 
-// freeAddr returns a port that is free for TCP and UDP.
+// freeAddr returns a port that is free for TCP and UDP. It is not one of those that
+// the system gives to connections, which could take it before the node does.
 func freeAddr(t testing.TB, host string) string {
 	t.Helper()
 	for range 100 {
-		tcp, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		addr := net.JoinHostPort(host, strconv.Itoa(10_000+rand.IntN(22_000)))
+		tcp, err := net.Listen("tcp", addr)
 		if err != nil {
-			t.Fatalf("find a free port: %v", err)
+			continue
 		}
-		port := tcp.Addr().(*net.TCPAddr).Port
-		addr := net.JoinHostPort(host, strconv.Itoa(port))
 		udp, err := net.ListenPacket("udp", addr)
 		if err == nil {
 			_ = udp.Close()
