@@ -134,12 +134,10 @@ func (c *checker) note(format string, args ...any) {
 }
 
 // try is guard for a part of the check.
-func (c *checker) try(name, remedy string, part func() error) bool {
-	err := c.guard(name, remedy, part)
-	if err != nil {
+func (c *checker) try(name, remedy string, part func() error) {
+	if err := c.guard(name, remedy, part); err != nil {
 		c.problem(name, err, remedy)
 	}
-	return err == nil
 }
 
 // checkRecord reports whether it is known whose directory this is.

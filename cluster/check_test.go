@@ -209,12 +209,11 @@ func inBolt(file, bucket string, change func(*bbolt.Bucket) error) func(*testing
 	}
 }
 
+// deleteEntry deletes one that no snapshot covers, and not the last.
 func deleteEntry(b *bbolt.Bucket) error {
 	cursor := b.Cursor()
-	cursor.First()
-	for range 5 {
-		cursor.Next()
-	}
+	cursor.Last()
+	cursor.Prev()
 	return cursor.Delete()
 }
 

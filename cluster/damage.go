@@ -118,7 +118,7 @@ func (d *dataDir) readStable() (term uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer store.Close() // only read
+	defer func() { err = errors.Join(err, store.Close()) }()
 	stable := &sealedStable{inner: store, file: d.file(stableFile), disk: &diskWatch{}}
 	owner, err := stable.Get(ownerKey)
 	if err == nil && string(owner) != d.serverID() {

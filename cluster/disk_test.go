@@ -132,7 +132,7 @@ func TestDiskFull(t *testing.T) {
 		return nil
 	})
 	d.set(0, 50*gib)
-	waitPut(t, node, "")
+	_ = waitPut(t, node, "")
 	waitEvent(t, node, "DiskHasSpace")
 }
 
@@ -167,11 +167,11 @@ func TestDiskFullOfSome(t *testing.T) {
 		t.Errorf("write with one full follower: %v", err)
 	}
 	d.set(second, 1)
-	waitPut(t, c.Node(leader), model.CodeDiskFull)
-	waitPut(t, c.Node(first), model.CodeDiskFull)
+	_ = waitPut(t, c.Node(leader), model.CodeDiskFull)
+	_ = waitPut(t, c.Node(first), model.CodeDiskFull)
 	d.set(first, 50*gib)
 	d.set(second, 50*gib)
-	waitPut(t, c.Node(first), "")
+	_ = waitPut(t, c.Node(first), "")
 
 	d.set(leader, 1)
 	testcluster.Wait(t, "another leader, that takes writes", func() error {

@@ -57,7 +57,7 @@ func statfs(path string) (DiskSpace, error) {
 	if err := syscall.Statfs(path, &st); err != nil {
 		return DiskSpace{}, fmt.Errorf("look at free space: %w", err)
 	}
-	size := uint64(st.Bsize) //nolint:gosec,unconvert // never negative; its type differs among systems
+	size := uint64(st.Bsize) //nolint:gosec // never negative; its type differs among systems
 	return DiskSpace{Free: st.Bavail * size, Total: st.Blocks * size}, nil
 }
 

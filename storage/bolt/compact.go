@@ -13,7 +13,7 @@ import (
 	"github.com/oprc/oprc-pm/storage"
 )
 
-// ErrReplaced: another file came in place of the one that was being compacted.
+// ErrReplaced tells that another file came in place of the one that was being compacted.
 var ErrReplaced = errors.New("the state file was replaced meanwhile")
 
 // compactStep is how many bytes one transaction of a compaction copies.
@@ -211,7 +211,7 @@ func CheckFile(path string) (m Meta, err error) {
 	})
 }
 
-// ErrContent: the content is not what its digest says.
+// ErrContent tells that the content is not what its digest says.
 var ErrContent = errors.New("the content of the state file is not what was written")
 
 // VerifyContent reads the whole of the present state and compares it with the
@@ -227,7 +227,7 @@ func guard(err *error) func() {
 	before := debug.SetPanicOnFault(true)
 	return func() {
 		debug.SetPanicOnFault(before)
-		if cause := recover(); cause != nil {
+		if cause := recover(); cause != nil { //nolint:revive // what guard returns is deferred
 			*err = fmt.Errorf("the state file cannot be read: %v", cause)
 		}
 	}

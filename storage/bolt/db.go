@@ -161,7 +161,7 @@ func checkFormat(tx *bbolt.Tx) error {
 	return nil
 }
 
-// ErrNewerFormat: a newer release of the program wrote the file.
+// ErrNewerFormat tells that a newer release of the program wrote the file.
 var ErrNewerFormat = errors.New("start the release that wrote it, or a later one")
 
 // View calls fn with a consistent view of the data and its meta.

@@ -52,7 +52,7 @@ func mapFile(path string) (data []byte, unmap func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer file.Close() // only read; the mapping stays
+	defer func() { err = errors.Join(err, file.Close()) }() // the mapping stays
 	info, err := file.Stat()
 	if err != nil || info.Size() == 0 {
 		return nil, func() {}, err
