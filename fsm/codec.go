@@ -53,6 +53,18 @@ const (
 	kindCommitRestore       kind = 17
 )
 
+// MaxKind is the newest kind of command.
+const MaxKind = byte(kindCommitRestore)
+
+// PeekKind returns the kind of an encoded proposal, which need not be one that this
+// program knows; 0 when there is none.
+func PeekKind(encoded []byte) byte {
+	if len(encoded) < 2 {
+		return 0
+	}
+	return encoded[1]
+}
+
 // EncodeProposal encodes p for the log. It fails with model.CodeInvalid when p
 // holds what cannot be encoded, or what no replica could store: once in the log,
 // that would stop every node.
