@@ -211,9 +211,9 @@ func inBolt(file, bucket string, change func(*bbolt.Bucket) error) func(*testing
 
 func deleteEntry(b *bbolt.Bucket) error {
 	cursor := b.Cursor()
-	cursor.First()
-	for range 5 {
-		cursor.Next()
+	cursor.Last()
+	for range 3 {
+		cursor.Prev()
 	}
 	return cursor.Delete()
 }

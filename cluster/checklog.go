@@ -117,8 +117,9 @@ func (d *dataDir) openLog() (log raft.LogStore, closeLog func() error, err error
 	}, nil
 }
 
-// readLog checks that the log begins where a snapshot ends or before, has no gap,
-// that terms grow, and that every entry can be read and understood.
+// readLog checks that the log begins where a snapshot ends or before, that every
+// entry can be read and understood, and, from the snapshot on, that none is missing
+// and that terms grow.
 func (c *checker) readLog(log raft.LogStore) error {
 	first, ferr := log.FirstIndex()
 	last, lerr := log.LastIndex()
@@ -136,10 +137,14 @@ func (c *checker) readLog(log raft.LogStore) error {
 	term := uint64(0)
 	for index := first; index <= last; index++ {
 		var entry raft.Log
-		if err := log.GetLog(index, &entry); err != nil {
+		err := log.GetLog(index, &entry)
+		if errors.Is(err, raft.ErrLogNotFound) && index <= covered {
+			continue // a snapshot was installed over it
+		}
+		if err != nil {
 			return err
 		}
-		if entry.Term < term || entry.Term == 0 {
+		if entry.Term < term && index > covered+1 || entry.Term == 0 {
 			return fmt.Errorf("entry %d is of term %d and the one before of term %d", index, entry.Term, term)
 		}
 		term = entry.Term

@@ -93,15 +93,19 @@ const checkBytes = 128 << 20
 // checkEntries reads the log from its end, as far as the newest entries go that
 // make checkBytes together: each must be there and be what was written. A start
 // waits for it, so all processors take part, each with a run of entries at a time.
+// Up to the newest snapshot entries may be missing, or be left over from before it
+// came: a store that is not monotonic goes on behind a snapshot that was installed.
 func (s *raftStores) checkEntries() error {
 	first, ferr := s.log.FirstIndex()
 	last, lerr := s.log.LastIndex()
-	if err := errors.Join(ferr, lerr); err != nil {
+	snapshot, serr := s.newestSnapshot()
+	if err := errors.Join(ferr, lerr, serr); err != nil {
 		return fmt.Errorf("read the log's bounds: %w", err)
 	}
 	if last == 0 {
 		return nil
 	}
+	first = max(first, snapshot+1)
 	var read atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
