@@ -24,8 +24,8 @@ import (
 // Files in testdata pin every encoding ever shipped. Kinds are append-only; an
 // unknown one is a fault: skipping it would make this replica differ.
 const (
-	proposalVersion = 1
-	entryVersion    = 1
+	proposalVersion = storage.ProposalFormat
+	entryVersion    = storage.EntryFormat
 )
 
 type kind byte
