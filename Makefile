@@ -54,6 +54,12 @@ bench: build ## measure reads and writes on one node and on three
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	go run ./internal/citool fuzz -each $(FUZZTIME)
 
+.PHONY: datadir
+datadir: ## keep a data directory as this program writes it, NAME=RELEASE
+	@test -n '$(NAME)' || { echo 'give it a name: make datadir NAME=0.2' >&2; exit 2; }
+	OPRC_MAKE_DATADIR='$(NAME)' go test -count=1 -run '^TestMakeDataDir$$' ./cluster
+	@ls -l cluster/testdata/datadirs/$(NAME)-*
+
 .PHONY: proto
 proto: ## generate crm/crmpb from crm/proto
 	@crm/proto/generate

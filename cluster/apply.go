@@ -160,7 +160,7 @@ func (n *Node) giveUp(ctx context.Context, proposed bool, last error) error {
 // refused last is better than what this node believes.
 func (n *Node) attempt(ctx context.Context, data []byte, hint string) (storage.Result, error) {
 	if n.raft.State() == raft.Leader {
-		if err := n.writable(); err != nil {
+		if err := n.admissible(data); err != nil {
 			return storage.Result{}, err
 		}
 		return n.tryLocal(ctx, data)
@@ -261,6 +261,10 @@ func (n *Node) servePropose(ctx context.Context, _ string, payload []byte, respo
 		respond(nil, &remoteError{code: remoteNotLeader, leader: n.leaderID(), message: "this node is not the leader"})
 		return
 	}
+	if err := n.admissible(payload); err != nil {
+		respond(nil, n.withHint(err))
+		return
+	}
 	pr, err := newProposal(payload, n.cfg.MaxEntryBytes, func(r storage.Result, err error) {
 		if err != nil {
 			respond(nil, n.withHint(err))
@@ -269,14 +273,19 @@ func (n *Node) servePropose(ctx context.Context, _ string, payload []byte, respo
 		respond(fsm.AppendResult(nil, r), nil)
 	})
 	if err == nil {
-		err = n.writable()
-	}
-	if err == nil {
 		err = n.proposer.propose(ctx, pr, false)
 	}
 	if err != nil {
 		respond(nil, n.withHint(err))
 	}
+}
+
+// admissible is the error of a command that this leader must not take now, or nil.
+func (n *Node) admissible(data []byte) error {
+	if err := n.writable(); err != nil {
+		return err
+	}
+	return n.understood(data)
 }
 
 // withHint adds who leads to a refusal.

@@ -209,11 +209,12 @@ func inBolt(file, bucket string, change func(*bbolt.Bucket) error) func(*testing
 	}
 }
 
-// deleteEntry deletes one that no snapshot covers, and not the last.
 func deleteEntry(b *bbolt.Bucket) error {
 	cursor := b.Cursor()
 	cursor.Last()
-	cursor.Prev()
+	for range 3 {
+		cursor.Prev()
+	}
 	return cursor.Delete()
 }
 

@@ -117,9 +117,9 @@ func (d *dataDir) openLog() (log raft.LogStore, closeLog func() error, err error
 	}, nil
 }
 
-// readLog checks that the log begins where a snapshot ends or before, has no gap that no
-// snapshot covers,
-// that terms grow, and that every entry can be read and understood.
+// readLog checks that the log begins where a snapshot ends or before, that every
+// entry can be read and understood, and, from the snapshot on, that none is missing
+// and that terms grow.
 func (c *checker) readLog(log raft.LogStore) error {
 	first, ferr := log.FirstIndex()
 	last, lerr := log.LastIndex()
@@ -137,14 +137,14 @@ func (c *checker) readLog(log raft.LogStore) error {
 	term := uint64(0)
 	for index := first; index <= last; index++ {
 		var entry raft.Log
-		switch err := log.GetLog(index, &entry); {
-		case errors.Is(err, raft.ErrLogNotFound) && index <= covered:
-			// A snapshot that came from the leader leaves a hole behind what was there.
-			continue
-		case err != nil:
+		err := log.GetLog(index, &entry)
+		if errors.Is(err, raft.ErrLogNotFound) && index <= covered {
+			continue // a snapshot was installed over it
+		}
+		if err != nil {
 			return err
 		}
-		if entry.Term < term || entry.Term == 0 {
+		if entry.Term < term && index > covered+1 || entry.Term == 0 {
 			return fmt.Errorf("entry %d is of term %d and the one before of term %d", index, entry.Term, term)
 		}
 		term = entry.Term
@@ -214,7 +214,7 @@ func (d *dataDir) checkSnapshot(rel string) (meta storedSnapshot, err error) {
 	if err != nil {
 		return meta, err
 	}
-	defer file.Close() // only read
+	defer func() { err = errors.Join(err, file.Close()) }()
 	dir, remove, err := scratch()
 	if err != nil {
 		return meta, err

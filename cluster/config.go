@@ -44,6 +44,9 @@ type Config struct {
 	BootstrapExpect int
 	// Version of the program, told to the other members.
 	Version string
+	// Features, when not 0, is told in place of what this program has (see
+	// features.go): a node of an older release, for tests.
+	Features int
 
 	// LogStore is "boltdb" or "wal". It is fixed for the life of a data
 	// directory.

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+
+	"github.com/oprc/oprc-pm/storage"
 )
 
 // The data directory:
@@ -33,7 +35,7 @@ type dataDir struct {
 }
 
 // nodeFormat is the layout of the data directory. A newer one is refused.
-const nodeFormat = 1
+const nodeFormat = storage.DataDirFormat
 
 // nodeRecord is node.json.
 type nodeRecord struct {

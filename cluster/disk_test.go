@@ -117,6 +117,7 @@ func TestDiskFull(t *testing.T) {
 	if st := node.Status(); !st.Ready {
 		t.Errorf("not ready: %s", st.Reason)
 	}
+	waitEvent(t, node, "the disk of node-0 is full: 104857600 bytes left of 107374182400")
 	index := node.Status().AppliedIndex
 	holdsFor(t, 100*time.Millisecond, func() error {
 		if now := node.Status().AppliedIndex; now != index {
@@ -136,13 +137,14 @@ func TestDiskFull(t *testing.T) {
 	waitEvent(t, node, "DiskHasSpace")
 }
 
-func waitEvent(t *testing.T, n *cluster.Node, reason string) {
+// waitEvent waits for an event with that reason or message.
+func waitEvent(t *testing.T, n *cluster.Node, text string) {
 	t.Helper()
-	testcluster.Wait(t, "the event "+reason, func() error {
+	testcluster.Wait(t, "the event "+text, func() error {
 		found := false
 		_, err := n.View(context.Background(), storage.ReadOptions{}, func(r storage.Reader) error {
 			return storage.ScanPrefix(r, []byte(storage.StoredEventPrefix), func(_, value []byte) (bool, error) {
-				found = found || bytes.Contains(value, []byte(`"`+reason+`"`))
+				found = found || bytes.Contains(value, []byte(`"`+text+`"`))
 				return !found, nil
 			})
 		})

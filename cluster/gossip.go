@@ -25,6 +25,8 @@ type memberMeta struct {
 	HTTPAddr    string `json:"h,omitempty"`
 	Expect      int    `json:"e"`
 	Version     string `json:"v,omitempty"`
+	// Features is what the node can decode, see features.go; 0: it did not tell.
+	Features int `json:"f,omitempty"`
 	// HasState: the node holds Raft state, so it must not found a cluster.
 	HasState bool `json:"s,omitempty"`
 	// Leaving: the node asked to be removed and must not be added again.
@@ -40,6 +42,7 @@ type gossip struct {
 	timings gossipTimings
 	book    *addrBook // addresses by server id
 	names   *addrBook // names by server id
+	levels  *addrBook // features by server id
 	logger  *slog.Logger
 	// changed is poked when members come, go or change.
 	changed func()
@@ -286,6 +289,7 @@ func (g *gossip) seen(node *memberlist.Node) {
 	g.mu.Unlock()
 	g.book.learn(node.Name, meta.ClusterAddr)
 	g.names.learn(node.Name, meta.Name)
+	g.levels.learn(node.Name, toldFeatures(meta.Features))
 	g.changed()
 }
 

@@ -53,6 +53,7 @@ type Node struct {
 	id       *identity
 	book     *addrBook // addresses of the servers
 	names    *addrBook // and their names, also of those that are gone
+	levels   *addrBook // and their features, see features.go
 	promises *promises
 	fsm      *fsm.FSM
 	stores   *raftStores
@@ -223,7 +224,8 @@ func (n *Node) openFiles() (err error) {
 	n.disk = newDiskGuard(n.cfg.Disk, n.dir, n.diskLook, n.metrics.set, n.logger)
 	n.book = openAddrBook(n.dir.file("peers.json"), n.logger)
 	n.names = openAddrBook(n.dir.file("names.json"), n.logger)
-	n.book.files, n.names.files = n.dir.files, n.dir.files
+	n.levels = openAddrBook(n.dir.file("features.json"), n.logger)
+	n.book.files, n.names.files, n.levels.files = n.dir.files, n.dir.files, n.dir.files
 	if n.promises, err = openPromises(n.dir.file("promise.json")); err != nil {
 		return n.dir.damaged("promise.json", err, n.dir.rejoinRemedy())
 	}
@@ -343,7 +345,7 @@ func (n *Node) openRaft() error {
 
 func (n *Node) openGossip() error {
 	g := &gossip{
-		self: n.id.serverID, timings: timingsOf(n.cfg.FastGossip), book: n.book, names: n.names,
+		self: n.id.serverID, timings: timingsOf(n.cfg.FastGossip), book: n.book, names: n.names, levels: n.levels,
 		logger: n.base.With("component", "gossip"), changed: n.gossipChanged.broadcast,
 	}
 	for _, seed := range n.cfg.Join {
@@ -357,7 +359,7 @@ func (n *Node) openGossip() error {
 func (n *Node) ownMeta() memberMeta {
 	return memberMeta{
 		Name: n.cfg.NodeName, ClusterID: n.id.clusterID(), ClusterAddr: n.id.advertise, HTTPAddr: n.cfg.HTTPAddr,
-		Expect: n.cfg.BootstrapExpect, Version: n.cfg.Version, HasState: n.hasState(),
+		Expect: n.cfg.BootstrapExpect, Version: n.cfg.Version, Features: n.features(), HasState: n.hasState(),
 		Leaving: n.goodbye.Load(),
 	}
 }
@@ -372,7 +374,7 @@ func (n *Node) tellGossip() {
 func (n *Node) startLoops() {
 	n.mux.start()
 	for _, loop := range []func(context.Context){
-		n.book.run, n.names.run, n.runTerms, n.runLeaderLog, n.runReady, n.runBootstrap,
+		n.book.run, n.names.run, n.levels.run, n.runTerms, n.runLeaderLog, n.runReady, n.runBootstrap,
 		n.reads.lead.run, n.reads.follow.run, n.disk.run, n.runWatchdog, n.runScrub,
 		func(ctx context.Context) { n.gossip.run(ctx, n.wantedMembers) },
 	} {

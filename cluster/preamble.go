@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/oprc/oprc-pm/storage"
 )
 
 // Every connection to the cluster port begins with a preamble that says what
@@ -20,7 +22,7 @@ import (
 // added at the end; unknown ones are ignored.
 const (
 	preambleMagic   = "OPRC"
-	wireVersion     = 1
+	wireVersion     = storage.WireFormat
 	preambleHeader  = 8
 	maxPreambleSize = 2048
 )

@@ -94,7 +94,7 @@ func (n *Node) restoreHere(ctx context.Context, data []byte) (storage.Result, er
 	if err != nil {
 		return storage.Result{}, remoteErrorf(remoteInvalid, "undecodable proposal: %v", err)
 	}
-	if err := n.writable(); err != nil {
+	if err := n.admissible(data); err != nil {
 		return storage.Result{}, err
 	}
 	if !n.transferMu.TryLock() { // Close waits for it

@@ -113,6 +113,8 @@ const (
 	remoteFailed remoteCode = 7
 	// remoteDiskFull: nothing was done; there is no space for writes.
 	remoteDiskFull remoteCode = 8
+	// remoteRefused: nothing was done; what must hold before does not.
+	remoteRefused remoteCode = 9
 )
 
 // remoteError is an error answer.
@@ -163,6 +165,8 @@ func toRemote(err error) *remoteError {
 		return remoteErrorf(remoteTooLarge, "%v", err)
 	case model.CodeOf(err) == model.CodeDiskFull:
 		return remoteErrorf(remoteDiskFull, "%v", err)
+	case model.CodeOf(err) == model.CodeFailedPrecondition:
+		return remoteErrorf(remoteRefused, "%v", err)
 	default:
 		return remoteErrorf(remoteFailed, "%v", err)
 	}
@@ -177,6 +181,8 @@ func fromRemote(e *remoteError) error {
 		return &model.Error{Code: model.CodeTooLarge, Message: e.message}
 	case remoteDiskFull:
 		return &model.Error{Code: model.CodeDiskFull, Message: e.message}
+	case remoteRefused:
+		return &model.Error{Code: model.CodeFailedPrecondition, Message: e.message}
 	case remoteInvalid, remoteUnknownType:
 		return &model.Error{Code: model.CodeInternal, Message: "the leader does not understand this node: " + e.message}
 	default:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/oprc/oprc-pm/storage"
 	"github.com/oprc/oprc-pm/storage/bolt"
 )
 
@@ -147,7 +148,7 @@ func (l *sealedLog) written(err error) error {
 }
 
 // A seal is a version and the CRC-32C of index, term, type and data.
-const sealVersion = 1
+const sealVersion = storage.SealFormat
 
 func sealOf(entry *raft.Log) []byte {
 	return binary.BigEndian.AppendUint32([]byte{sealVersion}, entrySum(entry))

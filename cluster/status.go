@@ -22,6 +22,8 @@ type peerStatus struct {
 	ClusterAddr string
 	HTTPAddr    string
 	Version     string
+	// Features is what the node can decode, see features.go.
+	Features int
 	// LastLogIndex and LastLogTerm are where the log or the newest snapshot ends.
 	LastLogIndex, LastLogTerm uint64
 	Disk                      peerDisk
@@ -111,7 +113,7 @@ func (n *Node) serveStatus(_ context.Context, _ string, _ []byte, respond respon
 }
 
 func (n *Node) ownStatus() peerStatus {
-	st := peerStatus{Status: n.Status(), ClusterAddr: n.id.advertise, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version}
+	st := peerStatus{Status: n.Status(), ClusterAddr: n.id.advertise, HTTPAddr: n.cfg.HTTPAddr, Version: n.cfg.Version, Features: n.features()}
 	st.LastLogIndex, st.LastLogTerm = n.lastLog()
 	st.Disk = n.disk.own()
 	return st

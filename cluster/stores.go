@@ -93,16 +93,19 @@ const checkBytes = 128 << 20
 // checkEntries reads the log from its end, as far as the newest entries go that
 // make checkBytes together: each must be there and be what was written. A start
 // waits for it, so all processors take part, each with a run of entries at a time.
+// Up to the newest snapshot entries may be missing, or be left over from before it
+// came: a store that is not monotonic goes on behind a snapshot that was installed.
 func (s *raftStores) checkEntries() error {
 	first, ferr := s.log.FirstIndex()
 	last, lerr := s.log.LastIndex()
-	if err := errors.Join(ferr, lerr); err != nil {
+	snapshot, serr := s.newestSnapshot()
+	if err := errors.Join(ferr, lerr, serr); err != nil {
 		return fmt.Errorf("read the log's bounds: %w", err)
 	}
-	snapshot, serr := s.newestSnapshot()
-	if last == 0 || serr != nil {
-		return serr
+	if last == 0 {
+		return nil
 	}
+	first = max(first, snapshot+1)
 	var read atomic.Int64
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
@@ -114,7 +117,7 @@ func (s *raftStores) checkEntries() error {
 		// The entry after the run, which the next one began with, is read again:
 		// terms must not run backwards between runs either.
 		through := min(to+1, last)
-		group.Go(func() error { return s.checkRun(from, through, snapshot, &read) })
+		group.Go(func() error { return s.checkRun(from, through, &read) })
 		to = from - 1
 	}
 	return group.Wait()
@@ -123,17 +126,12 @@ func (s *raftStores) checkEntries() error {
 // entriesOfRun is how many entries one goroutine checks at a time.
 const entriesOfRun = 1024
 
-// checkRun checks the entries from one to another, both included. Where a snapshot
-// holds them, up to its index, entries may be missing: one that came from the leader
-// leaves a hole behind the entries that were there before.
-func (s *raftStores) checkRun(from, through, snapshot uint64, read *atomic.Int64) error {
+// checkRun checks the entries from one to another, both included.
+func (s *raftStores) checkRun(from, through uint64, read *atomic.Int64) error {
 	term, size := uint64(0), 0
 	for index := from; index <= through; index++ {
 		var entry raft.Log
-		switch err := s.log.GetLog(index, &entry); {
-		case errors.Is(err, raft.ErrLogNotFound) && index <= snapshot:
-			continue
-		case err != nil:
+		if err := s.log.GetLog(index, &entry); err != nil {
 			return fmt.Errorf("read log entry %d: %w", index, err)
 		}
 		if entry.Term < term {

@@ -24,8 +24,8 @@ import (
 // Files in testdata pin every encoding ever shipped. Kinds are append-only; an
 // unknown one is a fault: skipping it would make this replica differ.
 const (
-	proposalVersion = 1
-	entryVersion    = 1
+	proposalVersion = storage.ProposalFormat
+	entryVersion    = storage.EntryFormat
 )
 
 type kind byte
@@ -52,6 +52,18 @@ const (
 	kindAbortRestore        kind = 16
 	kindCommitRestore       kind = 17
 )
+
+// MaxKind is the newest kind of command.
+const MaxKind = byte(kindCommitRestore)
+
+// PeekKind returns the kind of an encoded proposal, which need not be one that this
+// program knows; 0 when there is none.
+func PeekKind(encoded []byte) byte {
+	if len(encoded) < 2 {
+		return 0
+	}
+	return encoded[1]
+}
 
 // EncodeProposal encodes p for the log. It fails with model.CodeInvalid when p
 // holds what cannot be encoded, or what no replica could store: once in the log,

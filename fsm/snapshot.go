@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/oprc/oprc-pm/storage"
 	"github.com/oprc/oprc-pm/storage/bolt"
 )
 
@@ -27,7 +28,7 @@ import (
 // or damaged pages does not fail, it crashes its reader.
 const (
 	snapshotMagic   = "OPRCSNAP"
-	snapshotVersion = 1
+	snapshotVersion = storage.SnapshotFormat
 	snapshotHeader  = len(snapshotMagic) + 1 + 40
 )
 

@@ -76,7 +76,7 @@ func (p *program) benchCommand() *cobra.Command {
 	f.BoolVar(&o.Keep, "keep", false, "leave the packages on the servers")
 	f.DurationVar(&flags.host.OpTimeout, "timeout", bench.DefaultOpTimeout, "after how long an operation has failed")
 	p.benchOutputFlags(cmd, &flags, "")
-	cmd.AddCommand(p.benchSuiteCommand(), p.benchOrchestrateCommand(), p.benchCompareCommand(), p.benchPlainServerCommand(), p.benchProfileCommand())
+	cmd.AddCommand(p.benchSuiteCommand(), p.benchOrchestrateCommand(), p.benchRestartCommand(), p.benchCompareCommand(), p.benchPlainServerCommand(), p.benchProfileCommand())
 	return cmd
 }
 

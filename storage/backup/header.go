@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/oprc/oprc-pm/storage"
 )
 
 const (
 	magic = "OPRCBKUP"
 	// Version is that of the files that this release writes.
-	Version = 1
+	Version = storage.BackupFormat
 	// maxHeader bounds the header, in bytes.
 	maxHeader = 64 << 10
 	// maxKey and maxValue bound a pair, in bytes: far more than any rule lets in.

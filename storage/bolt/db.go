@@ -28,7 +28,7 @@ var (
 )
 
 // formatVersion is the layout of the file. A newer one is refused.
-const formatVersion = 1
+const formatVersion = storage.StateFormat
 
 // Meta is what the file says about its data.
 type Meta struct {

@@ -11,7 +11,7 @@ import (
 
 // format is the version of the layout of keys and values. A head of a newer one is
 // refused.
-const format = 1
+const format = storage.EtcdFormat
 
 // head is the value of the head key. Every entry replaces it, under the condition
 // that nobody else has: that is what puts entries in order.
