@@ -55,6 +55,10 @@ func (n *Node) Status() storage.Status {
 		st.LeaderHTTPAddr = m.HTTPAddr
 	}
 	st.Ready, st.Reason = n.readiness(st.LeaderID, applied)
+	if st.Ready {
+		// Who was told so does not hear later that this node is only starting.
+		n.started.Store(true)
+	}
 	return st
 }
 
